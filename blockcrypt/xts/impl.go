@@ -1,0 +1,92 @@
+package xts
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Env is the environment variable that forces an implementation by name.
+const Env = "SEALBAY_XTS"
+
+// engine is one implementation under one key. The buffers hold at least one
+// sector and were checked; sector is in bytes, the IV of sector n is
+// iv + n*step.
+type engine interface {
+	encrypt(dst, src []byte, sector int, iv, step uint64)
+	decrypt(dst, src []byte, sector int, iv, step uint64)
+	// wipe overwrites the key schedules. The engine is not used afterwards.
+	wipe()
+}
+
+// implementation is a way to make an engine.
+type implementation struct {
+	name string
+	// reason says what is missing here, "" if it runs.
+	reason func() string
+	// expand makes the engine of a data key and a tweak key of 16 or 32 bytes.
+	expand func(data, tweak []byte) (engine, error)
+}
+
+// Implementation describes one implementation on this machine.
+type Implementation struct {
+	Name      string
+	Supported bool
+	Reason    string // what is missing, "" if supported
+}
+
+// Implementations lists all that this program was built with, the preferred
+// first.
+func Implementations() []Implementation {
+	var all []Implementation
+	for _, im := range registry() {
+		why := im.reason()
+		all = append(all, Implementation{Name: im.name, Supported: why == "", Reason: why})
+	}
+	return all
+}
+
+// registry lists the implementations in order of preference. generic is the
+// last and always runs.
+func registry() []implementation {
+	return append(assembly(), implementation{
+		name:   "generic",
+		reason: func() string { return "" },
+		expand: expandGeneric,
+	})
+}
+
+// choose returns the implementation that the environment names, or the first
+// that runs here.
+func choose() (*implementation, error) {
+	if name := os.Getenv(Env); name != "" {
+		im, err := find(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w (from the environment variable %s)", err, Env)
+		}
+		return im, nil
+	}
+	for _, im := range registry() {
+		if im.reason() == "" {
+			return &im, nil
+		}
+	}
+	panic("xts: the generic implementation is missing")
+}
+
+func find(name string) (*implementation, error) {
+	var names []string
+	for _, im := range registry() {
+		why := im.reason()
+		if im.name == name && why == "" {
+			return &im, nil
+		}
+		if im.name == name {
+			return nil, fmt.Errorf("xts: implementation %q: %w: %s", name, ErrImpl, why)
+		}
+		if why == "" {
+			names = append(names, im.name)
+		}
+	}
+	return nil, fmt.Errorf("xts: implementation %q: %w: have %s", name, ErrImpl, strings.Join(names, ", "))
+}

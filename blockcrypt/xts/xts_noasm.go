@@ -1,0 +1,4 @@
+package xts
+
+// assembly lists no implementation where there is none, or under purego.
+func assembly() []implementation { return nil }
