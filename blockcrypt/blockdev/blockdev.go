@@ -68,6 +68,10 @@ type Request struct {
 	Err error
 	// Stamps says when the request passed each station.
 	Stamps Stamps
+	// Slot is the place that the request held in the device's queue,
+	// QueueOptions.SlotBase and up: no two requests in flight share one. A
+	// probe in the kernel stamps its own times under this number.
+	Slot uint16
 }
 
 // Span returns the number of bytes that the request covers on the device.
@@ -134,6 +138,9 @@ type QueueOptions struct {
 	// MaxTransfer is the largest Buf that will be submitted, in bytes; an
 	// encrypted queue sizes its buffers by it. 0 means DefaultMaxTransfer.
 	MaxTransfer int
+	// SlotBase is the first Request.Slot of the queue; it uses Depth numbers
+	// from there on. Queues that one probe watches get ranges of their own.
+	SlotBase uint16
 }
 
 // DefaultMaxTransfer is QueueOptions.MaxTransfer where none is given: 1 MiB.
