@@ -21,6 +21,8 @@ var (
 	ErrReadOnly = errors.New("device is read-only")
 	// ErrNotSupported: the device does not know the operation.
 	ErrNotSupported = errors.New("operation not supported by the device")
+	// ErrBusy: the device is mounted, or another has it open for writing.
+	ErrBusy = errors.New("device is in use")
 	// ErrShort: the kernel moved fewer bytes than asked and no error.
 	ErrShort = errors.New("short transfer")
 )

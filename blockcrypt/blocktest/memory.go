@@ -94,10 +94,11 @@ func (m *Memory) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
 	if m.closed {
 		return nil, fmt.Errorf("opening a queue of %s: %w", m.info.Path, blockdev.ErrClosed)
 	}
-	q := &queue{m: m, o: o}
-	q.o.Depth = max(o.Depth, 1)
-	q.o.MaxTransfer = or(o.MaxTransfer, blockdev.DefaultMaxTransfer)
-	q.slots = make([]*blockdev.Request, q.o.Depth)
+	o, err := o.Defaults()
+	if err != nil {
+		return nil, fmt.Errorf("opening a queue of %s: %w", m.info.Path, err)
+	}
+	q := &queue{m: m, o: o, slots: make([]*blockdev.Request, o.Depth)}
 	if m.seed != 0 {
 		q.rng = rand.New(rand.NewPCG(m.seed, uint64(q.o.Depth)))
 	}

@@ -33,7 +33,6 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 	covers := q.m.seq
 	q.m.mu.Unlock()
 	for _, r := range reqs[:n] {
-		r.Err = nil
 		r.Stamps = blockdev.Stamps{Submitted: blockdev.Now()}
 		r.Slot = q.o.SlotBase + q.take(r)
 		q.waiting = append(q.waiting, waiting{r, covers})
@@ -75,22 +74,20 @@ func (q *queue) Reap(done []*blockdev.Request, min_ int) (int, error) {
 func (q *queue) complete(w waiting) {
 	r := w.r
 	r.Stamps.Issued = blockdev.Now()
-	if err := q.answer(w); err != nil {
-		r.Err = blockdev.NewOpError(r, q.m.info.Path, err)
-	}
+	r.Err = q.answer(w)
 	r.Stamps.Completed = blockdev.Now()
 	r.Stamps.Reaped = r.Stamps.Completed
 	q.slots[r.Slot-q.o.SlotBase] = nil
 }
 
 func (q *queue) answer(w waiting) error {
-	if err := blockdev.Check(w.r, &q.m.info); err != nil {
-		return err.(*blockdev.OpError).Err
+	if err := q.o.Check(w.r, &q.m.info); err != nil {
+		return err
 	}
-	if len(w.r.Buf) > q.o.MaxTransfer && w.r.Op <= blockdev.Write {
-		return blockdev.ErrTooLarge
+	if err := q.m.run(w.r, w.covers); err != nil {
+		return blockdev.NewOpError(w.r, q.m.info.Path, err)
 	}
-	return q.m.run(w.r, w.covers)
+	return nil
 }
 
 func (q *queue) Close() error {

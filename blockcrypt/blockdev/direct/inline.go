@@ -1,0 +1,64 @@
+package direct
+
+import (
+	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/internal/osdev"
+)
+
+// inline is a queue of depth 1: Submit makes the system call.
+type inline struct {
+	node   *osdev.Node
+	o      blockdev.QueueOptions
+	held   *blockdev.Request // complete, not yet reaped
+	closed bool
+}
+
+func newInline(n *osdev.Node, o blockdev.QueueOptions) *inline {
+	return &inline{node: n, o: o}
+}
+
+func (q *inline) Depth() int { return 1 }
+
+func (q *inline) Submit(reqs []*blockdev.Request) (int, error) {
+	if q.closed {
+		return 0, blockdev.ErrClosed
+	}
+	if len(reqs) == 0 || q.held != nil {
+		return 0, nil
+	}
+	r := reqs[0]
+	q.held = r
+	r.Stamps = blockdev.Stamps{Submitted: blockdev.Now()}
+	r.Slot = q.o.SlotBase
+	run(q.node, &q.o, r)
+	return 1, nil
+}
+
+func (q *inline) Reap(done []*blockdev.Request, _ int) (int, error) {
+	if q.closed {
+		return 0, blockdev.ErrClosed
+	}
+	if len(done) == 0 || q.held == nil {
+		return 0, nil
+	}
+	done[0], q.held = q.held, nil
+	done[0].Stamps.Reaped = blockdev.Now()
+	return 1, nil
+}
+
+func (q *inline) Close() error {
+	q.held, q.closed = nil, true
+	return nil
+}
+
+// run checks r, makes its system call and leaves the result in it.
+func run(n *osdev.Node, o *blockdev.QueueOptions, r *blockdev.Request) {
+	r.Err = nil
+	r.Stamps.Issued = blockdev.Now()
+	if err := o.Check(r, &n.Info); err != nil {
+		r.Err = err
+	} else if err := n.Run(r); err != nil {
+		r.Err = blockdev.NewOpError(r, n.Info.Path, err)
+	}
+	r.Stamps.Completed = blockdev.Now()
+}
