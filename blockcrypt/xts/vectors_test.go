@@ -109,7 +109,7 @@ func TestWycheproof(t *testing.T) {
 		t.Fatal(err)
 	}
 	var vectors []vector
-	partial, longIV := 0, 0
+	partial, longIV, aes192 := 0, 0, 0
 	for _, g := range file.TestGroups {
 		for _, tc := range g.Tests {
 			key, iv, msg := unhex(t, tc.Key), unhex(t, tc.IV), unhex(t, tc.Msg)
@@ -117,6 +117,8 @@ func TestWycheproof(t *testing.T) {
 				t.Fatalf("vector %d: result %q, expected only valid ones", tc.ID, tc.Result)
 			}
 			switch {
+			case len(key) == 48: // LUKS2 and this package know 128 and 256
+				aes192++
 			case len(msg) == 0 || len(msg)%BlockSize != 0:
 				partial++
 			case len(iv) > 8 && strings.Trim(tc.IV[16:], "0") != "":
@@ -126,7 +128,8 @@ func TestWycheproof(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d vectors; left out: %d of partial blocks, %d with an IV over 64 bits", len(vectors), partial, longIV)
+	t.Logf("%d vectors; left out: %d of partial blocks, %d with an IV over 64 bits, %d of AES-192",
+		len(vectors), partial, longIV, aes192)
 	checkVectors(t, vectors, wycheproofWhole)
 }
 
@@ -134,7 +137,7 @@ func TestWycheproof(t *testing.T) {
 // unnoticed.
 const (
 	cavpWhole       = 1200
-	wycheproofWhole = 39
+	wycheproofWhole = 26
 )
 
 func littleEndian(b []byte) (v uint64) {

@@ -1,3 +1,5 @@
+//go:build !amd64 || purego
+
 package xts
 
 // assembly lists no implementation where there is none, or under purego.

@@ -1,0 +1,50 @@
+//go:build !purego
+
+package xts
+
+import (
+	"strings"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+//go:generate go run -C _asm . -impl vaes512 -out ../xts_vaes512_amd64.s
+
+func assembly() []implementation {
+	return []implementation{
+		{
+			name:   "vaes-avx512",
+			reason: needs(cpuid.AESNI, cpuid.VAES, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.POPCNT),
+			expand: kernels{encrypt10VAES512, decrypt10VAES512, encrypt14VAES512, decrypt14VAES512}.expand,
+		},
+	}
+}
+
+// needs returns a function that names what the processor, or the operating
+// system by what it saves of the registers, lacks.
+func needs(features ...cpuid.FeatureID) func() string {
+	return func() string {
+		var missing []string
+		for _, f := range features {
+			if !cpuid.CPU.Supports(f) {
+				missing = append(missing, f.String())
+			}
+		}
+		if missing == nil {
+			return ""
+		}
+		return "processor or operating system without " + strings.Join(missing, ", ")
+	}
+}
+
+//go:noescape
+func encrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+
+//go:noescape
+func decrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+
+//go:noescape
+func encrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+
+//go:noescape
+func decrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
