@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -65,6 +66,7 @@ type Probe struct {
 	coll     *ebpf.Collection
 	picked   []choice
 	slots    *slotTable
+	attached atomic.Bool
 
 	mu      sync.Mutex // guards what follows
 	links   []link.Link
@@ -232,6 +234,7 @@ func (p *Probe) Pause() error {
 	defer p.mu.Unlock()
 	links := p.links
 	p.links = nil
+	p.attached.Store(false)
 	return detach(links)
 }
 
@@ -242,9 +245,13 @@ func (p *Probe) Resume() error {
 	if p.closed || p.links != nil {
 		return nil
 	}
-	var err error
-	p.links, err = attach(p.coll, p.picked)
-	return err
+	links, err := attach(p.coll, p.picked)
+	if err != nil {
+		return err
+	}
+	p.links = links
+	p.attached.Store(true)
+	return nil
 }
 
 // Device names the block device that is watched: "sda".

@@ -11,6 +11,8 @@ import (
 	"sealbay/blockcrypt/blockdev"
 )
 
+type stamps = blockdev.Stamps
+
 func open(t testing.TB, path string) *probe.Probe {
 	t.Helper()
 	p, err := probe.Open(probe.Options{Path: path})
@@ -27,7 +29,7 @@ func open(t testing.TB, path string) *probe.Probe {
 
 // blockingReads reads n blocks of size bytes one after the other from path and
 // hands each one's stamps to each.
-func blockingReads(p *probe.Probe, path string, n, size int, each func(blockdev.Stamps, probe.KernelStamps)) error {
+func blockingReads(p *probe.Probe, path string, n, size int, each func(stamps, probe.KernelStamps)) error {
 	w, err := p.Watch(1, true)
 	if err != nil {
 		return err
