@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"sealbay/blockcrypt/blockdev"
 	"sealbay/blockcrypt/internal/locked"
@@ -46,21 +47,13 @@ type Volume struct {
 	key     *locked.Bytes
 	cipher  *xts.Cipher
 	summary Summary
+	closed  atomic.Bool
 
 	mu   sync.Mutex     // guards sync, and is held for one call of it
 	sync *blockdev.Sync // opened by the first ReadAt, WriteAt or Flush
 }
 
 var _ blockdev.Device = (*Volume)(nil)
-
-// geometry is where the volume lies on its device.
-type geometry struct {
-	path   string        // names the device in errors
-	offset int64         // of the data segment, in bytes
-	size   int64         // of the data segment, in bytes
-	sector int           // bytes
-	info   blockdev.Info // of the volume
-}
 
 // Open opens the volume on dev under kek. It writes nothing: a drive with one
 // torn header copy opens and stays as it is (see Verify and Repair). dev must
@@ -88,14 +81,9 @@ func newVolume(dev blockdev.Device, h *luks2.Header, key *locked.Bytes) (*Volume
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{under: dev, key: key, cipher: c, summary: *summarize(h), info: dev.Info()}
-	v.info.Engine = "volume/" + c.Implementation()
-	v.info.Size = v.info.Size - h.DataOffset()
-	v.info.Sector = SectorSize
-	v.info.Physical = max(v.info.Physical, SectorSize)
-	v.info.Align = 1
-	v.info.Discard = false
-	v.geo = geometry{path: v.info.Path, offset: h.DataOffset(), size: v.info.Size, sector: SectorSize, info: v.info}
+	v := &Volume{under: dev, key: key, cipher: c, summary: *summarize(h)}
+	v.geo = makeGeometry(dev.Info(), "volume/"+c.Implementation(), SectorSize, h.DataOffset(), false)
+	v.info = v.geo.info
 	return v, nil
 }
 
@@ -105,15 +93,10 @@ func (v *Volume) Info() blockdev.Info { return v.info }
 // OpenQueue opens one way to the volume, over a queue of its own to the
 // device.
 func (v *Volume) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
-	under, err := v.under.OpenQueue(blockdev.QueueOptions{Depth: o.Depth, MaxTransfer: o.MaxTransfer})
-	if err != nil {
-		return nil, err
+	if v.closed.Load() {
+		return nil, fmt.Errorf("opening a queue of %s: %w", v.info.Path, blockdev.ErrClosed)
 	}
-	q, err := newQueue(under, v.cipher, v.geo, o)
-	if err != nil {
-		return nil, errors.Join(err, under.Close())
-	}
-	return q, nil
+	return newQueue(v.under, v.cipher, v.geo, o)
 }
 
 // Summary says what the header said when the volume was opened, proved by its
@@ -155,6 +138,7 @@ func (v *Volume) with(do func(*blockdev.Sync) error) error {
 // Close wipes the volume key. Queues must be closed first. The device below
 // stays open. Closing twice is harmless.
 func (v *Volume) Close() error {
+	v.closed.Store(true)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var err error
