@@ -1,6 +1,7 @@
 package blockcrypt
 
 import (
+	"errors"
 	"fmt"
 
 	"sealbay/blockcrypt/blockdev"
@@ -73,4 +74,26 @@ func RescueKey(dev blockdev.Device, kek []byte) ([]byte, error) {
 		return nil, fmt.Errorf("making the rescue key of %s: %w", dev.Info().Path, err)
 	}
 	return secret, nil
+}
+
+// Adopt makes a volume Sealbay's own that cryptsetup formatted with our layout
+// or edited since: kek then is its only key, described by info, and the header
+// is sealed anew. The volume opens for it under kek as Open tries it with
+// AllowForeignLUKS2.
+func Adopt(dev blockdev.Device, kek []byte, info KeyInfo) error {
+	return change(dev, "adopting the volume", func(s *blockdev.Sync) error {
+		h, err := luks2.Load(s, true)
+		if err != nil {
+			return tooSmall(s, err)
+		}
+		secret, err := luks2.SlotSecret(kek, h.UUID())
+		if err != nil {
+			return err
+		}
+		defer clear(secret)
+		if err = luks2.Adopt(s, secret, kek, info); errors.Is(err, ErrWrongKey) {
+			err = luks2.Adopt(s, kek, kek, info)
+		}
+		return err
+	})
 }

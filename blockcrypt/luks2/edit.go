@@ -157,16 +157,24 @@ func edit(dev Device, kek []byte) (*editor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.mend(dev); err != nil {
+		key.Close()
+		return nil, err
+	}
+	return &editor{dev: dev, h: h, key: key, id: id}, nil
+}
+
+// mend rewrites a damaged or stale copy from the good one.
+func (h *Header) mend(dev Device) error {
 	for i := range h.copies {
 		if h.copies[i].Problem == nil {
 			continue
 		}
 		if err := writeCopy(dev, h.fields, i); err != nil {
-			key.Close()
-			return nil, err
+			return err
 		}
 	}
-	return &editor{dev: dev, h: h, key: key, id: id}, nil
+	return nil
 }
 
 // save writes the changed metadata under the next sequence number: primary,
@@ -257,11 +265,8 @@ func (m *metadata) freeSlot() (keyslot, error) {
 	for slices.Contains(m.slotIDs(), strconv.Itoa(id)) {
 		id++
 	}
-	area := uint64(keyslotsStart)
-	for slices.ContainsFunc(m.slots, func(k keyslot) bool { return k.area == area }) {
-		area += areaSize
-	}
-	return newKeyslot(strconv.Itoa(id), area), nil
+	area, err := m.freeArea()
+	return newKeyslot(strconv.Itoa(id), area), err
 }
 
 func (t *token) add(id string, info KeyInfo) {
