@@ -169,7 +169,7 @@ func (p *Probe) load(slots int) error {
 		keep[c.program] = true
 	}
 	spec.Maps[stagesMapSlots].MaxEntries = uint32(slots)
-	set := map[string]uint32{stagesVarDevice: p.target.disk}
+	set := map[string]any{stagesVarDevice: p.target.disk}
 	if !p.target.requests {
 		set[stagesVarBioDevice] = p.target.self
 	}
@@ -184,7 +184,7 @@ func (p *Probe) load(slots int) error {
 }
 
 // loadCollection loads the programs in keep, with the constants in set.
-func loadCollection(spec *ebpf.CollectionSpec, keep map[string]bool, set map[string]uint32) (*ebpf.Collection, error) {
+func loadCollection(spec *ebpf.CollectionSpec, keep map[string]bool, set map[string]any) (*ebpf.Collection, error) {
 	for name := range spec.Programs {
 		if !keep[name] {
 			delete(spec.Programs, name)

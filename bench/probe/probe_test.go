@@ -82,3 +82,19 @@ func TestBlockingReads(t *testing.T) {
 		t.Errorf("of %d reads only %d were matched: %v", n, faults[probe.NoFault], faults)
 	}
 }
+
+// readBlocks reads n blocks of 4 KiB without a probe.
+func readBlocks(t testing.TB, path string, n int) {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECT, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	arena, err := blockdev.NewArena(4096)
+	must(t, err)
+	defer arena.Close()
+	for i := range n {
+		if got, err := unix.Pread(fd, arena.Bytes(), int64(i%8)*4096); err != nil || got != 4096 {
+			t.Fatalf("pread returned %d: %v", got, err)
+		}
+	}
+}
