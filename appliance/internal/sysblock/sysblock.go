@@ -23,7 +23,8 @@ type Drive struct {
 	// InUse says why the drive is not for us (it holds the running system, is
 	// mounted, partitioned, a member of something else); empty when it is free.
 	InUse string
-	// ID tells drives apart while attached: "8:16" or "file 2049:1234".
+	// ID tells one attachment from another: "8:16 27" (number and sequence,
+	// which grows when another drive takes the number) or "file 2049:1234".
 	ID string
 }
 
@@ -42,7 +43,7 @@ func (f Finder) proc(p ...string) string {
 
 // Find expands the patterns (filepath.Glob) and describes each drive once, in
 // the order of paths. Devices that sysfs calls hidden (NVMe multipath shows
-// such) and drives without a medium are left out. keepOff are paths, files or
+// such), partitions and drives without a medium are left out. keepOff are paths, files or
 // folders, whose drives are never ours: the state folder, for one.
 func (f Finder) Find(patterns []string, keepOff ...string) ([]Drive, error) {
 	paths, err := expand(patterns)
@@ -83,7 +84,7 @@ func expand(patterns []string) ([]string, error) {
 }
 
 // describe returns nil for what is no drive: folders, character devices,
-// hidden devices, drives without a medium.
+// hidden devices, partitions, drives without a medium.
 func (f Finder) describe(path string, busy map[string]string) (*Drive, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -108,11 +109,11 @@ func (f Finder) block(path, number string, busy map[string]string) (*Drive, erro
 	if err != nil {
 		return nil, err
 	}
-	if readText(filepath.Join(dir, "hidden")) == "1" || size == 0 {
+	if readText(filepath.Join(dir, "hidden")) == "1" || size == 0 || exists(filepath.Join(dir, "partition")) {
 		return nil, nil
 	}
 	const sysfsSector = 512 // bytes, whatever the drive's own
-	d := &Drive{Path: path, Serial: f.serial(dir), Size: size * sysfsSector, ID: number, InUse: busy[number]}
+	d := &Drive{Path: path, Serial: f.serial(dir), Size: size * sysfsSector, ID: number + " " + readText(filepath.Join(dir, "diskseq")), InUse: busy[number]}
 	if d.InUse == "" {
 		d.InUse = structure(dir)
 	}
@@ -121,9 +122,6 @@ func (f Finder) block(path, number string, busy map[string]string) (*Drive, erro
 
 // structure says what is built on a block device, from its sysfs folder.
 func structure(dir string) string {
-	if exists(filepath.Join(dir, "partition")) {
-		return "is a partition"
-	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "cannot be looked at: " + err.Error()

@@ -100,7 +100,7 @@ func TestBlockDevices(t *testing.T) {
 		{"259:0", "NV-1 1048576 "},
 		{"259:1", "not a drive"},
 		{"8:0", "SAT-7 2097152 is the boot drive"},
-		{"8:1", " 1048576 is the boot drive"},
+		{"8:1", "not a drive"},
 		{"8:16", " 2097152 is part of dm-0"},
 		{"8:32", "not a drive"},
 		{"8:48", " 2097152 is mounted on /srv"},

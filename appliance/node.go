@@ -1,0 +1,144 @@
+// Package appliance is what runs on a Sealbay node.
+//
+// A Node finds its data drives, gets the master key from its key store, opens
+// the drives, keeps watch over both and answers the control interface. It
+// never stops I/O because of its key store, never formats what is not blank,
+// and never falls back to plaintext.
+package appliance
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"sealbay/appliance/internal/audit"
+	"sealbay/appliance/internal/uevent"
+	"sealbay/appliance/rest"
+)
+
+// Node is the daemon: its subsystems, in the order in which they start.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	state  *state       // the folder on the boot drive
+	audit  *audit.Log   // who did what
+	keys   *keys        // the key store, and the master key in memory
+	drives *table       // what is attached, known and open
+	phase  phase        // sealed, unlocking, open, rotating, degraded
+	server *rest.Server // the control interface
+
+	kick chan struct{} // look at the drives now
+}
+
+// New opens the node's state. It touches no drive and no network.
+func New(cfg Config) (*Node, error) {
+	if err := hardenProcess(); err != nil {
+		return nil, err
+	}
+	s, err := openState(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, state: s, kick: make(chan struct{}, 1)}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return n, nil
+}
+
+func (n *Node) open() (err error) {
+	if n.audit, err = audit.Open(n.state.folder.Path(auditFile)); err != nil {
+		return err
+	}
+	n.keys = openKeys(n.state, n.log)
+	if n.drives, err = loadTable(n.state, n.cfg.Drives, n.log); err != nil {
+		return errors.Join(err, n.audit.Close())
+	}
+	n.server = rest.NewServer(n, n.audit, n.log)
+	return nil
+}
+
+// Run brings the node up and serves until ctx ends.
+func (n *Node) Run(ctx context.Context) error {
+	listener, notes, err := rest.Listen(n.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		n.log.Warn(note)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { n.watch(ctx) })
+	wg.Go(func() { n.hotPlug(ctx) })
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve(listener) }()
+	n.log.Info("serving", "socket", n.cfg.Socket)
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		err = n.stopServing(served)
+	}
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// stopServing lets requests under way finish: a rotation is not cut.
+func (n *Node) stopServing(served chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := n.server.Shutdown(ctx)
+	return errors.Join(err, <-served, os.Remove(n.cfg.Socket))
+}
+
+// Close closes the drives, wipes the keys and gives the state folder back.
+func (n *Node) Close() error {
+	return errors.Join(n.drives.close(), n.keys.close(), n.audit.Close(), n.state.close())
+}
+
+const (
+	stopTimeout = time.Minute
+	// rescan is how often the node looks at its drives unasked: files and
+	// attributes that no event tells of.
+	rescan = 5 * time.Second
+)
+
+// watch brings drives up at start, when they come, and when a key is had at
+// last.
+func (n *Node) watch(ctx context.Context) {
+	for first := true; ; first = false {
+		if err := n.bringUp(ctx, first && n.cfg.FormatBlank); err != nil && ctx.Err() == nil {
+			n.log.Warn("not every drive is up", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.kick:
+		case <-time.After(rescan):
+		}
+	}
+}
+
+// hotPlug looks at the drives whenever the kernel says that one came or went.
+func (n *Node) hotPlug(ctx context.Context) {
+	s, err := uevent.Listen()
+	if err == nil {
+		err = s.Receive(ctx, func(uevent.Event) { n.look() })
+	}
+	if err != nil {
+		n.log.Warn("drives that come and go are only noticed every few seconds", "interval", rescan, "error", err)
+	}
+}
+
+// look has the drives looked at soon.
+func (n *Node) look() {
+	select {
+	case n.kick <- struct{}{}:
+	default: // it is about to happen anyway
+	}
+}

@@ -1,0 +1,145 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+
+	"sealbay/appliance/rest"
+	"sealbay/blockcrypt"
+	"sealbay/keyring"
+)
+
+// What the control interface asks of the node (rest.Node). Reads answer from
+// memory.
+var _ rest.Node = (*Node)(nil)
+
+// Status answers encryption_get_status.
+func (n *Node) Status() rest.Status {
+	n.keys.mu.RLock()
+	defer n.keys.mu.RUnlock()
+	if n.keys.broken != nil {
+		return rest.Status{Status: rest.Corrupted}
+	}
+	if n.keys.config == nil {
+		return rest.Status{Status: rest.NotEncrypted}
+	}
+	return rest.Status{
+		Status:              string(n.keys.store.Health().Status),
+		Type:                string(n.keys.config.Type),
+		LastKeyRotationTime: n.keys.config.LastKeyRotation,
+	}
+}
+
+// KeyStore answers encryption_get_key_store.
+func (n *Node) KeyStore() rest.KeyStore {
+	s := n.Status()
+	return rest.KeyStore{Type: s.Type, Local: &rest.LocalStore{Status: s.Status}}
+}
+
+// Drives answers drive_list.
+func (n *Node) Drives() rest.DriveList { return rest.DriveList{Drives: n.drives.now().drives} }
+
+// Volumes answers volume_list.
+func (n *Node) Volumes() rest.VolumeList { return rest.VolumeList{Volumes: n.drives.now().volumes} }
+
+// Version answers version.
+func (n *Node) Version() rest.Version { return version() }
+
+// State answers node_state_get.
+func (n *Node) State() rest.NodeState {
+	s := rest.NodeState{}
+	for _, d := range n.drives.now().drives {
+		switch d.State {
+		case rest.DriveOpen:
+			s.DrivesOpen++
+			s.DrivesKnown++
+		case rest.DriveAbsent:
+			s.DrivesKnown++
+			s.Alerts = append(s.Alerts, "drive "+driveName(d)+" is absent")
+		case rest.DriveLocked, rest.DriveFailed:
+			if d.UUID != "" {
+				s.DrivesKnown++
+			}
+			s.DrivesLocked++
+			s.Alerts = append(s.Alerts, "drive "+driveName(d)+" is "+d.State+": "+d.Detail)
+		}
+	}
+	s.State, s.Since = n.phase.update(n.keys.have(), s.DrivesOpen == s.DrivesKnown && s.DrivesLocked == 0)
+	return s
+}
+
+// FormatDrive makes an encrypted volume of one blank drive.
+func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Drive, error) {
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	if _, err := n.drives.scan(); err != nil {
+		return rest.Drive{}, err
+	}
+	d, err := n.drives.pick(sel.Serial)
+	if err != nil {
+		return rest.Drive{}, err
+	}
+	if d.state != rest.DriveBlank {
+		return rest.Drive{}, rest.Errorf(409, "%s is not blank but %s%s; nothing was done", d.name(), d.state, because(d.detail))
+	}
+	key, err := n.keys.fetch(ctx)
+	if err != nil {
+		return rest.Drive{}, sealed(err)
+	}
+	if err := n.drives.format([]*drive{d}, key, n.keys.info()); err != nil {
+		return rest.Drive{}, err
+	}
+	return d.row(), nil
+}
+
+func because(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return " (" + detail + ")"
+}
+
+// sealed says that there is no key to work with, and why.
+func sealed(err error) error {
+	if errors.Is(err, keyring.ErrNoKey) {
+		return rest.Errorf(409, "the node has no key store yet; choose one with encryption_set_key_store")
+	}
+	return rest.Errorf(503, "the master key is not at hand: %v", err)
+}
+
+// ForgetDrive strikes an absent drive off the table.
+func (n *Node) ForgetDrive(_ context.Context, sel rest.DriveSelect) error {
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	if _, err := n.drives.scan(); err != nil {
+		return err
+	}
+	d, err := n.drives.pick(sel.Serial)
+	if err != nil {
+		return err
+	}
+	if d.found != nil {
+		return rest.Errorf(409, "%s is attached; only an absent drive can be forgotten", d.name())
+	}
+	return n.drives.forget(d)
+}
+
+// RescueKey derives the key with which stock cryptsetup opens one drive.
+func (n *Node) RescueKey(ctx context.Context, sel rest.DriveSelect) (rest.RescueKey, error) {
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	d, err := n.drives.pick(sel.Serial)
+	if err != nil {
+		return rest.RescueKey{}, err
+	}
+	if d.vol == nil {
+		return rest.RescueKey{}, rest.Errorf(409, "%s is not open but %s%s", d.name(), d.state, because(d.detail))
+	}
+	key, err := n.keys.fetch(ctx)
+	if err != nil {
+		return rest.RescueKey{}, sealed(err)
+	}
+	r := rest.RescueKey{Serial: d.row().Serial, UUID: d.rec.UUID}
+	err = key.Use(func(kek []byte) (err error) { r.Key, err = blockcrypt.RescueKey(d.dev, kek); return err })
+	return r, err
+}
