@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// sample is one run of one side.
+type sample struct{ iops, p50 float64 } // per second, microseconds
+
+type runner func(ctx context.Context, target string, j job, engine string) (sample, error)
+
+// build makes the program that drives our engines; measuring `go run` would
+// measure the compiler.
+func build(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "blockload")
+	_, err := output(ctx, "go", "build", "-trimpath", "-o", path, "sealbay/blockcrypt/cmd/blockload")
+	return path, err
+}
+
+func ours(path string, o *options) runner {
+	return func(ctx context.Context, target string, j job, engine string) (sample, error) {
+		out, err := output(ctx, path, "-target", target, "-engine", engine, "-rw", j.rw,
+			"-bs", strconv.Itoa(j.bs), "-depth", strconv.Itoa(j.depth),
+			"-size", strconv.FormatInt(o.size, 10), "-time", o.time.String())
+		if err != nil {
+			return sample{}, err
+		}
+		var r struct {
+			IOPS float64 `json:"iops"`
+			P50  float64 `json:"p50_us"`
+		}
+		if err := json.Unmarshal(out, &r); err != nil {
+			return sample{}, fmt.Errorf("blockload's answer: %w", err)
+		}
+		return sample{r.IOPS, r.P50}, nil
+	}
+}
+
+// fio runs one job with all that makes fio fast: registered buffers and file,
+// no random map, no refilling of buffers.
+func fio(o *options) runner {
+	return func(ctx context.Context, target string, j job, engine string) (sample, error) {
+		args := []string{
+			"--name=" + j.name, "--filename=" + target, "--ioengine=" + engine, "--rw=" + j.rw,
+			"--bs=" + strconv.Itoa(j.bs), "--iodepth=" + strconv.Itoa(j.depth), "--direct=1",
+			"--size=" + strconv.FormatInt(o.size, 10), "--time_based", "--runtime=" + o.time.String(),
+			"--norandommap", "--randrepeat=0", "--scramble_buffers=0", "--output-format=json",
+			"--allow_file_create=0", "--fallocate=none",
+		}
+		if engine == "io_uring" {
+			args = append(args, "--registerfiles=1", "--fixedbufs=1")
+		}
+		out, err := output(ctx, "fio", args...)
+		if err != nil {
+			return sample{}, err
+		}
+		return parseFio(out, strings.HasSuffix(j.rw, "write"))
+	}
+}
+
+func parseFio(out []byte, write bool) (sample, error) {
+	type side struct {
+		IOPS float64 `json:"iops"`
+		Clat struct {
+			Percentile map[string]float64 `json:"percentile"` // ns
+		} `json:"clat_ns"`
+	}
+	var r struct {
+		Jobs []struct {
+			Error int  `json:"error"`
+			Read  side `json:"read"`
+			Write side `json:"write"`
+		} `json:"jobs"`
+	}
+	if i := bytes.IndexByte(out, '{'); i > 0 {
+		out = out[i:] // fio prints notes before its JSON
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return sample{}, fmt.Errorf("fio's answer: %w", err)
+	}
+	if len(r.Jobs) != 1 || r.Jobs[0].Error != 0 {
+		return sample{}, fmt.Errorf("fio's answer: %d jobs, want one without error", len(r.Jobs))
+	}
+	s := r.Jobs[0].Read
+	if write {
+		s = r.Jobs[0].Write
+	}
+	if s.IOPS <= 0 {
+		return sample{}, fmt.Errorf("fio's answer: no I/O done")
+	}
+	return sample{s.IOPS, s.Clat.Percentile["50.000000"] / 1e3}, nil
+}
+
+func output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	if _, err := exec.LookPath(name); err != nil {
+		return nil, fmt.Errorf("%s is missing: apt-get install %s (scripts/setup.sh does)", name, filepath.Base(name))
+	}
+	c := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(name), err, strings.TrimSpace(stderr.String()+" "+string(out)))
+	}
+	return out, nil
+}
