@@ -53,12 +53,12 @@ type Outcome struct {
 // between two stamps of the request (blockdev.Stamps). Stamped counts the
 // operations whose stamps were all there and in order.
 type Stages struct {
-	Stamped int64
-	Encrypt int64 // taken over until ciphertext was ready (writes of a volume)
-	Submit  int64 // until handed to the kernel
-	Device  int64 // until the kernel's answer was seen
-	Decrypt int64 // until plaintext was ready (reads of a volume)
-	Reap    int64 // until given back
+	Stamped int64 `json:"stamped"`
+	Encrypt int64 `json:"encrypt"` // taken over until ciphertext was ready (writes of a volume)
+	Submit  int64 `json:"submit"`  // until handed to the kernel
+	Device  int64 `json:"device"`  // until the kernel's answer was seen
+	Decrypt int64 `json:"decrypt"` // until plaintext was ready (reads of a volume)
+	Reap    int64 `json:"reap"`    // until given back
 }
 
 // add takes over the stamps of one request. A station that was not passed
@@ -80,6 +80,16 @@ func (s *Stages) add(t *blockdev.Stamps) {
 	s.Device += t.Completed - t.Issued
 	s.Decrypt += dec - t.Completed
 	s.Reap += t.Reaped - dec
+}
+
+// Merge adds what o holds.
+func (s *Stages) Merge(o Stages) {
+	s.Stamped += o.Stamped
+	s.Encrypt += o.Encrypt
+	s.Submit += o.Submit
+	s.Device += o.Device
+	s.Decrypt += o.Decrypt
+	s.Reap += o.Reap
 }
 
 // GC is what Go's garbage collector did meanwhile.

@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sealbay/bench"
+	"sealbay/bench/report"
+	"sealbay/bench/target"
+	"sealbay/bench/workload"
+)
+
+// runFlags are the flags of "sealbench run".
+type runFlags struct {
+	target    target.Options
+	size      bytesValue
+	workloads string
+	rounds    int
+	section   time.Duration
+	quick     bool
+	seed      uint64
+	json      string
+}
+
+const runLong = `Run the same load plain and encrypted, in turns, on the same bytes of the same
+target, and say what encryption costs.
+
+The target's first --size bytes are overwritten and left zeroed. A block device
+that is in use, partitioned or holds data is refused, as is a file with
+content, unless --i-know-this-erases names it. Without --target a temporary
+file of 1 GiB is made in the current folder.`
+
+const runExample = `  sealbench run
+  sealbench run --target /dev/nvme1n1 --rounds 20 --json cost.json
+  sealbench run --target test.img --size 256MiB --quick --workloads W1,W3`
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "run", Short: "Compare encrypted with plain I/O on a drive or file",
+		Long: runLong, Example: runExample, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return f.run(c.Context(), c.Flags().Changed, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	fl := c.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.target.Path, "target", "", "file or block device to run on (default: a temporary file)")
+	fl.Var(&f.size, "size", "how much of it to use, the volume's header of 16 MiB included\n(default: 1GiB, or all of a smaller target)")
+	fl.StringVar(&f.target.Erases, "i-know-this-erases", "", "path or serial of a target that holds data, to run on it all the same")
+	fl.StringVar(&f.target.State, "state", "", "folder with a local master key: run on the Sealbay volume that is\non the target (its data are erased, its header is kept)")
+	fl.StringVar(&f.target.Engine, "engine", "auto", "auto or direct")
+	fl.StringVar(&f.workloads, "workloads", "", "which workloads, such as W1,W3 (default: W1 to W4)")
+	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
+	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for each mode in a round")
+	fl.BoolVar(&f.quick, "quick", false, "256MiB, 5 rounds of 200ms: a first impression in half a minute")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: a new one, printed)")
+	fl.StringVar(&f.json, "json", "", "also write the result as JSON to this file, or to standard output (-)")
+	return c
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.Join(errUsage, fmt.Errorf("unexpected argument %q", args[0]))
+	}
+	return nil
+}
+
+// plan turns flags into values; set tells which flags were given.
+func (f *runFlags) plan(set func(string) bool) (bench.Plan, error) {
+	if f.quick {
+		f.applyQuick(set)
+	}
+	ws, err := workload.Select(f.workloads)
+	if err != nil {
+		return bench.Plan{}, err
+	}
+	if !set("seed") {
+		f.seed = rand.Uint64() >> 11 // JSON readers keep 53 bits
+	}
+	f.target.Size = int64(f.size)
+	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Section: f.section, Warmup: f.section / 5, Seed: f.seed}
+	if f.size > 0 && f.size < target.MinSize {
+		return p, fmt.Errorf("--size %d: the bench needs at least %d MiB", f.size, target.MinSize>>20)
+	}
+	return p, p.Check()
+}
+
+func (f *runFlags) applyQuick(set func(string) bool) {
+	if !set("size") {
+		f.size = 256 << 20
+	}
+	if !set("rounds") {
+		f.rounds = 5
+	}
+	if !set("round-time") {
+		f.section = 200 * time.Millisecond
+	}
+}
+
+func (f *runFlags) run(ctx context.Context, set func(string) bool, stdout, stderr io.Writer) (err error) {
+	plan, err := f.plan(set)
+	if err != nil {
+		return errors.Join(errUsage, err)
+	}
+	out, err := createJSON(f.json, stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.close()) }()
+	res, err := f.measure(ctx, plan, stderr)
+	if err != nil {
+		return err
+	}
+	people := stdout
+	if f.json == "-" {
+		people = stderr
+	}
+	if err := errors.Join(report.Text(people, res, colorful(people)), out.write(res)); err != nil {
+		return err
+	}
+	if res.Status != bench.Complete {
+		return errPartial
+	}
+	return nil
+}
+
+// measure opens the target, runs the plan and closes the target.
+func (f *runFlags) measure(ctx context.Context, plan bench.Plan, stderr io.Writer) (res *bench.Result, err error) {
+	t, err := target.Open(f.target)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	ui := newProgress(stderr)
+	defer ui.end()
+	res, err = bench.Run(ctx, plan, bench.Subject{Raw: t.Raw, Base: target.DataOffset, Volume: t.Volume, Span: t.Span}, ui.show)
+	if err != nil {
+		return nil, err
+	}
+	id := &t.Identity
+	res.Target.Path, res.Target.Kind, res.Target.Model, res.Target.Serial = id.Path, id.Kind, id.Model, id.Serial
+	res.Target.FileSystem, res.Target.Backing = id.FileSystem, id.Backing
+	return res, nil
+}
+
+// jsonFile is where the JSON goes: nowhere, standard output, or a file that is
+// made before the run, so that a wrong path costs no measurement.
+type jsonFile struct {
+	w io.Writer
+	f *os.File
+}
+
+func createJSON(path string, stdout io.Writer) (*jsonFile, error) {
+	switch path {
+	case "":
+		return &jsonFile{}, nil
+	case "-":
+		return &jsonFile{w: stdout}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("--json: %w", err)
+	}
+	return &jsonFile{w: f, f: f}, nil
+}
+
+func (j *jsonFile) write(res *bench.Result) error {
+	if j.w == nil {
+		return nil
+	}
+	return report.JSON(j.w, res)
+}
+
+func (j *jsonFile) close() error {
+	if j.f == nil {
+		return nil
+	}
+	return j.f.Close()
+}

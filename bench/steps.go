@@ -1,0 +1,170 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"sealbay/bench/stats"
+	"sealbay/bench/workload"
+	"sealbay/blockcrypt/blockdev"
+)
+
+// expect counts the steps of the run for its progress.
+func (r *runner) expect() {
+	for m, mode := range r.subject.modes() {
+		if mode.name != PlainAgain {
+			r.pace.expect("fill "+mode.name, 1, 0)
+		}
+		for _, group := range r.groups() {
+			if r.plan.Workloads[group[0]].ReadsData() {
+				r.pace.expect(r.fillKind(m), r.plan.Rounds, 0)
+			}
+			for _, w := range group {
+				r.pace.expect(r.plan.Workloads[w].ID+" "+mode.name, r.plan.Rounds, r.plan.Warmup+r.plan.Section)
+			}
+		}
+	}
+}
+
+// fillKind names the pace of a mode's fills; both plain modes fill alike.
+func (r *runner) fillKind(m int) string {
+	if name := r.subject.modes()[m].name; name != PlainAgain {
+		return "fill " + name
+	}
+	return "fill " + Plain
+}
+
+// step tells the watcher what begins and notes how long it takes.
+func (r *runner) step(kind, doing string, do func() error) error {
+	if r.stop.Load() {
+		return workload.ErrStopped
+	}
+	if r.watch != nil {
+		r.watch(r.pace.progress(doing))
+	}
+	began := time.Now()
+	err := do()
+	r.pace.passed(kind, time.Since(began))
+	return err
+}
+
+// prepare writes the whole region once plain and once encrypted, so that no
+// mode measures the first touch of a block, and proves that the bench sees
+// what it should: both fills read back, and after the second no trace of the
+// first, nor of its own plaintext, is left on the raw device.
+func (r *runner) prepare() error {
+	for m, mode := range r.subject.modes() {
+		if mode.name == PlainAgain {
+			continue
+		}
+		if err := r.fill(m, workload.Tag{Mode: uint8(m + 1)}); err != nil {
+			return fmt.Errorf("preparing, mode %s: %w", mode.name, err)
+		}
+	}
+	return r.scan()
+}
+
+// fill writes the whole region as mode m and verifies a sample.
+func (r *runner) fill(m int, tag workload.Tag) error {
+	mode := r.subject.modes()[m]
+	s := workload.FillSection(r.base(m), tag)
+	doing := fmt.Sprintf("round %d of %d, filling %s", tag.Round, r.plan.Rounds, mode.name)
+	if tag.Round == 0 {
+		doing = "preparing, filling " + mode.name
+	}
+	return r.step(r.fillKind(m), doing, func() error {
+		_, err := r.drive(mode, s, stats.NewHist())
+		return r.integrity(err, mode.name, "fill", int(tag.Round))
+	})
+}
+
+// base is what all sections of mode m have in common.
+func (r *runner) base(m int) workload.Section {
+	return workload.Section{Base: r.subject.modes()[m].base, Span: r.subject.Span, Run: r.res.Method.RunID, Unit: r.unit}
+}
+
+// section runs one workload in one mode.
+func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error) {
+	mode, work := r.subject.modes()[m], r.plan.Workloads[w]
+	s := r.base(m)
+	s.Work, s.Warmup, s.Length = work, r.plan.Warmup, r.plan.Section
+	s.Source, s.Tag = source, workload.Tag{Mode: uint8(m + 1), Step: uint8(w + 1), Round: uint16(n)}
+	s.Order = r.plan.Seed ^ uint64(n)<<32 ^ uint64(w)<<56 // not of the mode
+	doing := fmt.Sprintf("round %d of %d, %s %s", n, r.plan.Rounds, work.ID, mode.name)
+	err = r.step(work.ID+" "+mode.name, doing, func() error {
+		hist := stats.NewHist()
+		before, err := readJiffies()
+		if err != nil {
+			return err
+		}
+		out, err := r.drive(mode, s, hist)
+		if err != nil {
+			return r.integrity(err, mode.name, work.ID, n)
+		}
+		after, err := readJiffies()
+		if err != nil {
+			return err
+		}
+		t.jiffies = after.since(before)
+		t.sample, err = sample(out, hist, t.jiffies)
+		return err
+	})
+	return t, err
+}
+
+// drive runs a section on a mode's device and verifies it.
+func (r *runner) drive(m mode, s workload.Section, hist *stats.Hist) (out workload.Outcome, err error) {
+	l, err := workload.Open(m.dev, s.Work, r.bufs, &r.stop)
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if out, err = l.Run(s, hist); err != nil {
+		return out, err
+	}
+	return out, l.Verify(min(verifySamples, verifyBytes/s.Work.BlockSize), r.rng)
+}
+
+// integrity makes an IntegrityError of a mismatch.
+func (r *runner) integrity(err error, mode, step string, round int) error {
+	if bad := new(workload.MismatchError); errors.As(err, &bad) {
+		return &IntegrityError{Mode: mode, Step: step, Round: round, Err: bad}
+	}
+	return err
+}
+
+// Bounds of the search for plaintext: all of a region of 1 GiB, a sample of a
+// larger one.
+const (
+	scanBlock = 1 << 20
+	scanMost  = 1 << 30
+)
+
+// scan searches the raw device, which was filled plain first and encrypted
+// then, for the run's number. It stands at the head of every 4096 bytes of
+// either fill: found, either the volume wrote plaintext, or it did not write
+// where plain did, and the two would not be comparable.
+func (r *runner) scan() error {
+	raw, err := blockdev.NewSync(r.subject.Raw)
+	if err != nil {
+		return err
+	}
+	defer raw.Close() // only read
+	var mark [8]byte
+	binary.LittleEndian.PutUint64(mark[:], r.res.Method.RunID)
+	buf := make([]byte, scanBlock)
+	step := max(1, (r.subject.Span+scanMost-1)/scanMost) * scanBlock
+	for off := r.subject.Base; off < r.subject.Base+r.subject.Span; off += step {
+		if _, err := raw.ReadAt(buf, off); err != nil {
+			return fmt.Errorf("searching the raw device for plaintext: %w", err)
+		}
+		if i := bytes.Index(buf, mark[:]); i >= 0 {
+			return &IntegrityError{Mode: Encrypted, Step: "fill", Err: fmt.Errorf("%w: at byte %d", ErrPlaintext, off+int64(i))}
+		}
+		r.res.Method.PlaintextScanned += scanBlock
+	}
+	return nil
+}
