@@ -71,7 +71,8 @@ func (m Machine) Run(ctx context.Context, accel Accel) (Answer, error) {
 		return Answer{}, fmt.Errorf("the machine did not end within %v", m.Limit)
 	}
 	if err != nil {
-		return Answer{}, fmt.Errorf("qemu: %w: %s", err, strings.TrimSpace(stderr.String()))
+		reason, _, _ := strings.Cut(stderr.String(), "\n")
+		return Answer{}, fmt.Errorf("qemu: %w: %s", err, reason)
 	}
 	return readAnswer(answer)
 }

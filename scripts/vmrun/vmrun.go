@@ -88,11 +88,7 @@ func blankDrives(dir string) ([]qemu.Drive, error) {
 	made := make([]qemu.Drive, len(drives))
 	for i, d := range drives {
 		d.Path = filepath.Join(dir, d.Serial)
-		f, err := os.Create(d.Path)
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(f.Truncate(driveBytes), f.Close()); err != nil {
+		if err := qemu.BlankDrive(d.Path, driveBytes); err != nil {
 			return nil, err
 		}
 		made[i] = d
