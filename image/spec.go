@@ -47,7 +47,10 @@ func Default() (Spec, error) {
 	s := Spec{
 		Modules: slices.Concat(driveModules, networkModules, exportModules, systemModules, compareModules),
 		Programs: map[string]string{
-			"sealbay/appliance/cmd/init": "/init",
+			"sealbay/appliance/cmd/init":     "/init",
+			"sealbay/appliance/cmd/qq":       "/bin/qq",
+			"sealbay/appliance/cmd/sealbayd": "/bin/sealbayd",
+			"sealbay/bench/cmd/sealbench":    "/bin/sealbench",
 		},
 		Files: []initramfs.File{
 			{Name: "/sbin/modprobe", Target: "/init"}, // the kernel calls it for what it misses
