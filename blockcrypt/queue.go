@@ -90,6 +90,14 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // Depth returns the most requests in flight.
 func (q *queue) Depth() int { return q.o.Depth }
 
+// Threads returns those of the device queue (blockdev.Threaded).
+func (q *queue) Threads() []int {
+	if t, ok := q.under.(blockdev.Threaded); ok {
+		return t.Threads()
+	}
+	return nil
+}
+
 // Submit encrypts and hands on.
 func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 	if q.closed {

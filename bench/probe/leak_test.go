@@ -16,6 +16,8 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"sealbay/bench/probe"
+	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/direct"
 )
 
 // TestMain also is the processes that the tests start.
@@ -27,7 +29,9 @@ func TestMain(m *testing.M) {
 	case "open":
 		_, err = probe.Open(probe.Options{Path: os.Args[1]})
 	case "read":
-		err = readForever(os.Args[1])
+		err = readBlocksWatched(os.Args[1], 1<<40)
+	case "match":
+		err = readBlocksWatched(os.Args[1], 1000)
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -35,14 +39,27 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func readForever(path string) error {
+func readBlocksWatched(path string, n int) error {
 	p, err := probe.Open(probe.Options{Path: path})
 	if err != nil {
 		return err
 	}
 	runtime.LockOSThread()
+	dev, err := direct.Open(path, direct.Options{})
+	if err != nil {
+		return err
+	}
 	fmt.Println("reading")
-	return blockingReads(p, path, 1<<40, 4096, func(stamps, probe.KernelStamps) {})
+	matched := 0
+	if err := run(p, dev, blockdev.Read, 1, 4096, n, func(r *blockdev.Request, k probe.KernelStamps) {
+		if _, fault := probe.Divide(r.Stamps, k); fault == probe.NoFault {
+			matched++
+		}
+	}); err != nil {
+		return err
+	}
+	fmt.Println("pid", os.Getpid(), "matched", matched >= n*98/100)
+	return nil
 }
 
 // objects counts the BPF programs, maps and links that exist on this machine,
@@ -173,5 +190,18 @@ func TestWithoutPrivileges(t *testing.T) {
 	want := "kernel probes are not available: missing CAP_BPF and CAP_PERFMON (run as root)"
 	if !strings.Contains(string(out), want) {
 		t.Errorf("said %s, want %q", out, want)
+	}
+}
+
+// TestInPIDNamespace reads as the first process of a namespace of its own, as
+// in a container.
+func TestInPIDNamespace(t *testing.T) {
+	path := loopDevice(t, 1<<20)
+	cmd := exec.Command("/proc/self/exe", path)
+	cmd.Env = append(os.Environ(), "PROBE_TEST_HELPER=match")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	out, err := cmd.CombinedOutput()
+	if want := "reading\npid 1 matched true\n"; err != nil || string(out) != want {
+		t.Errorf("said %q, %v; want %q", out, err, want)
 	}
 }

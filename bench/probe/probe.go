@@ -68,17 +68,19 @@ type Probe struct {
 	slots    *slotTable
 	attached atomic.Bool
 
-	mu      sync.Mutex // guards what follows
-	links   []link.Link
-	threads map[uint32]*thread
-	free    ranges
-	closed  bool
+	mu     sync.Mutex // guards what follows
+	links  []link.Link
+	bound  map[uint32]*Watch // by thread id
+	free   ranges
+	closed bool
 }
 
 // Open loads the programs and attaches them. It fails with an
 // *UnavailableError where the kernel or the process's privileges do not allow
 // it, with ErrNoBlockDevice where there is nothing to watch.
-func Open(o Options) (*Probe, error) {
+func Open(o Options) (*Probe, error) { return open(o, stageHooks) }
+
+func open(o Options, hooks func(requests bool) []hook) (*Probe, error) {
 	if o.Slots == 0 {
 		o.Slots = DefaultSlots
 	}
@@ -89,11 +91,11 @@ func Open(o Options) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked, features, err := choose(stageHooks(t.requests))
+	picked, features, err := choose(hooks(t.requests))
 	if err != nil {
 		return nil, err
 	}
-	p := &Probe{target: t, features: features, picked: picked, threads: map[uint32]*thread{}, free: newRanges(o.Slots)}
+	p := &Probe{target: t, features: features, picked: picked, bound: map[uint32]*Watch{}, free: newRanges(o.Slots)}
 	if err := p.load(o.Slots); err != nil {
 		return nil, err
 	}

@@ -3,15 +3,15 @@ package probe_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"sealbay/bench/probe"
 	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/direct"
 )
-
-type stamps = blockdev.Stamps
 
 func open(t testing.TB, path string) *probe.Probe {
 	t.Helper()
@@ -27,59 +27,139 @@ func open(t testing.TB, path string) *probe.Probe {
 	return p
 }
 
-// blockingReads reads n blocks of size bytes one after the other from path and
-// hands each one's stamps to each.
-func blockingReads(p *probe.Probe, path string, n, size int, each func(stamps, probe.KernelStamps)) error {
-	w, err := p.Watch(1, true)
+// run keeps depth requests of size bytes in flight on a queue of dev, n in
+// all, and hands each to each when it is reaped. The thread must be locked.
+func run(p *probe.Probe, dev blockdev.Device, op blockdev.Op, depth, size, n int, each func(*blockdev.Request, probe.KernelStamps)) (err error) {
+	w, err := p.Watch(depth)
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECT, 0)
+	defer func() { err = errors.Join(err, w.Close()) }()
+	arena, err := blockdev.NewArena(depth * size)
 	if err != nil {
 		return err
 	}
-	arena, err := blockdev.NewArena(size)
+	defer arena.Close()
+	q, err := dev.OpenQueue(blockdev.QueueOptions{Depth: depth, Buffers: arena, SlotBase: w.SlotBase})
 	if err != nil {
 		return err
 	}
-	buf := arena.Cut(size)
-	for i := range n {
-		e := blockdev.Stamps{Submitted: blockdev.Now()}
-		e.Issued = e.Submitted
-		if got, err := unix.Pread(fd, buf, int64(i%8)*int64(size)); err != nil || got != size {
-			return fmt.Errorf("pread returned %d: %w", got, err)
+	defer func() { err = errors.Join(err, q.Close()) }()
+	if err := w.Bind(q); err != nil {
+		return err
+	}
+	var next []*blockdev.Request
+	for range depth {
+		next = append(next, &blockdev.Request{Op: op, Buf: arena.Cut(size)})
+	}
+	done := make([]*blockdev.Request, depth)
+	for submitted, reaped := 0, 0; reaped < n; {
+		for _, r := range next {
+			r.Offset = rand.Int64N(dev.Info().Size/int64(size)) * int64(size)
 		}
-		e.Completed = blockdev.Now()
-		e.Reaped = e.Completed
-		each(e, p.Take(w.SlotBase))
+		next = next[:min(len(next), n-submitted)]
+		took, err := q.Submit(next)
+		if err != nil || took != len(next) {
+			return fmt.Errorf("took %d of %d requests: %w", took, len(next), err)
+		}
+		submitted += took
+		got, err := q.Reap(done, 1)
+		if err != nil {
+			return err
+		}
+		for _, r := range done[:got] {
+			if r.Err != nil {
+				return r.Err
+			}
+			each(r, p.Take(r.Slot))
+		}
+		reaped += got
+		next = append(next[:0], done[:got]...)
 	}
-	return errors.Join(w.Close(), unix.Close(fd), arena.Close())
+	return nil
 }
 
-func TestBlockingReads(t *testing.T) {
+func openDirect(t testing.TB, path string) blockdev.Device {
+	t.Helper()
+	dev, err := direct.Open(path, direct.Options{})
+	must(t, err)
+	t.Cleanup(func() { must(t, dev.Close()) })
+	return dev
+}
+
+func TestStages(t *testing.T) {
 	path := loopDevice(t, 64<<20)
 	p := open(t, path)
-	const n = 2000
+	dev := openDirect(t, path)
+	for _, c := range []struct {
+		name              string
+		op                blockdev.Op
+		depth, size, most int
+	}{
+		{"read 4 KiB QD1", blockdev.Read, 1, 4096, 3000},
+		{"write 4 KiB QD1", blockdev.Write, 1, 4096, 3000},
+		{"read 1 MiB QD1", blockdev.Read, 1, 1 << 20, 300},
+		{"read 4 KiB QD8", blockdev.Read, 8, 4096, 3000},
+	} {
+		t.Run("direct "+c.name, func(t *testing.T) {
+			checkStages(t, p, dev, c.op, c.depth, c.size, c.most)
+		})
+	}
+}
+
+// TestStagesOnOldKernels uses what stands in for block_io_start before 6.5.
+func TestStagesOnOldKernels(t *testing.T) {
+	path := loopDevice(t, 64<<20)
+	p, err := probe.OpenOld(probe.Options{Path: path})
+	must(t, err)
+	defer p.Close()
+	dev := openDirect(t, path)
+	checkStages(t, p, dev, blockdev.Read, 1, 4096, 3000)
+	checkStages(t, p, dev, blockdev.Write, 8, 4096, 3000)
+}
+
+// TestStagesWithoutRequests uses a device that takes bios.
+func TestStagesWithoutRequests(t *testing.T) {
+	path := zram(t, 64<<20)
+	p := open(t, path)
+	if p.HasRequests() {
+		t.Fatalf("%s is said to make requests", path)
+	}
+	dev := openDirect(t, path)
+	checkStages(t, p, dev, blockdev.Write, 1, 4096, 3000)
+	checkStages(t, p, dev, blockdev.Read, 1, 4096, 3000)
+}
+
+func checkStages(t *testing.T, p *probe.Probe, dev blockdev.Device, op blockdev.Op, depth, size, n int) {
+	t.Helper()
 	faults := map[probe.Fault]int{}
 	var sum probe.Times
+	parts := 0
 	onOneThread(t, func() error {
-		return blockingReads(p, path, n, 4096, func(e blockdev.Stamps, k probe.KernelStamps) {
-			times, fault := probe.Divide(e, k)
+		return run(p, dev, op, depth, size, n, func(r *blockdev.Request, k probe.KernelStamps) {
+			times, fault := probe.Divide(r.Stamps, k)
 			faults[fault]++
-			if fault == probe.Misordered && faults[fault] < 5 {
-				t.Logf("%+v %+v", e, k)
+			parts = max(parts, k.Parts)
+			if fault != probe.NoFault && faults[fault] < 3 {
+				t.Logf("%v: %+v %+v", fault, r.Stamps, k)
 			}
 			for s, ns := range times {
 				sum[s] += ns
 			}
 		})
 	})
+	matched := max(faults[probe.NoFault], 1)
 	for s, ns := range sum {
-		t.Logf("%-9s %6d ns", probe.Stage(s), ns/n)
+		t.Logf("%-9s %6d ns", probe.Stage(s), ns/int64(matched))
 	}
-	t.Logf("faults %v", faults)
+	t.Logf("faults %v, at most %d parts", faults, parts)
 	if faults[probe.NoFault] < n*98/100 {
-		t.Errorf("of %d reads only %d were matched: %v", n, faults[probe.NoFault], faults)
+		t.Errorf("of %d only %d were matched: %v", n, faults[probe.NoFault], faults)
+	}
+	for _, s := range []probe.Stage{probe.Submit, probe.Device, probe.Complete} {
+		if sum[s] == 0 {
+			t.Errorf("no time in stage %v", s)
+		}
 	}
 }
 

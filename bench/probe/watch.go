@@ -3,91 +3,113 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"sealbay/blockcrypt/blockdev"
 )
 
-// Watch is a thread's permission to be stamped, with the slots of one queue.
+// Watch is the slots of one queue. Put SlotBase into the queue's options, open
+// the queue, then Bind.
 type Watch struct {
 	// SlotBase goes into blockdev.QueueOptions.
 	SlotBase uint16
 
 	p     *Probe
 	depth int
-	tid   uint32
 }
 
-// thread counts the watches of a thread: queues of one thread share it.
-type thread struct {
-	watches  int
-	blocking bool
-}
-
-// Watch binds the calling thread, which must stay locked
-// (runtime.LockOSThread) and do the queue's I/O until Close, and reserves a
-// slot for each of depth requests in flight. Blocking says that the engine
-// calls pread and pwrite instead of io_uring: such a thread has one request in
-// flight, one queue, and its stamps come under SlotBase.
-func (p *Probe) Watch(depth int, blocking bool) (*Watch, error) {
-	if depth < 1 || (blocking && depth != 1) {
-		return nil, fmt.Errorf("watching a queue of depth %d: a blocking engine has depth 1, others at least 1", depth)
-	}
-	tid, err := p.coll.Programs[stagesProgWhoami].Run(nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking for the thread's id: %w", err)
+// Watch reserves a slot for each of depth requests in flight.
+func (p *Probe) Watch(depth int) (*Watch, error) {
+	if depth < 1 {
+		return nil, fmt.Errorf("watching a queue of depth %d: must be at least 1", depth)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	base, ok := p.free.take(depth)
 	if !ok {
-		return nil, fmt.Errorf("watching a queue of depth %d: no %d slots in a row are free of %d", depth, depth, len(p.free))
+		return nil, fmt.Errorf("watching a queue of depth %d: so many slots in a row are not free of %d", depth, len(p.free))
 	}
-	w := &Watch{SlotBase: uint16(base), p: p, depth: depth, tid: tid}
-	if err := p.bind(w, blocking); err != nil {
-		p.free.give(base, depth)
-		return nil, err
-	}
-	return w, nil
+	return &Watch{SlotBase: uint16(base), p: p, depth: depth}, nil
 }
 
-func (p *Probe) bind(w *Watch, blocking bool) error {
-	if t := p.threads[w.tid]; t != nil {
-		if t.blocking || blocking {
-			return errors.New("watching a blocking queue: its thread is watched already")
+// Bind tells the kernel's programs which threads do the queue's I/O: those of
+// a blockdev.Threaded queue, else the calling thread, which must stay locked
+// (runtime.LockOSThread). Where several queues share a thread, Bind each
+// before its run: of a thread that makes blocking calls, the latest Bind
+// holds.
+func (w *Watch) Bind(q blockdev.Queue) error {
+	self, err := w.p.coll.Programs[stagesProgWhoami].Run(nil)
+	if err != nil {
+		return fmt.Errorf("asking for the thread's id: %w", err)
+	}
+	t, ok := q.(blockdev.Threaded)
+	if !ok || len(t.Threads()) == 0 {
+		return w.put(self, stagesThread{Slot: uint32(w.SlotBase)})
+	}
+	tids, err := inKernel(t.Threads(), int(self))
+	if err != nil {
+		return err
+	}
+	if len(tids) > w.depth {
+		return fmt.Errorf("binding a queue of %d threads: its watch has depth %d", len(tids), w.depth)
+	}
+	for i, tid := range tids {
+		if err := w.put(uint32(tid), stagesThread{Slot: uint32(w.SlotBase) + uint32(i), Blocking: 1}); err != nil {
+			return err
 		}
-		t.watches++
-		return nil
 	}
-	entry := stagesThread{Slot: uint32(w.SlotBase)}
-	if blocking {
-		entry.Blocking = 1
-	}
-	if err := p.coll.Maps[stagesMapThreads].Put(w.tid, &entry); err != nil {
-		return fmt.Errorf("telling the kernel probes of a thread: %w", err)
-	}
-	p.threads[w.tid] = &thread{watches: 1, blocking: blocking}
 	return nil
 }
 
-// Close gives back the slots; the thread's last watch unbinds it.
+// inKernel returns the kernel's own ids of threads. They differ in a PID
+// namespace, where only the caller's can be asked for; self is that.
+func inKernel(tids []int, self int) ([]int, error) {
+	caller := unix.Gettid()
+	switch {
+	case self == caller:
+		return tids, nil
+	case len(tids) == 1 && tids[0] == caller:
+		return []int{self}, nil
+	}
+	return nil, errors.New("binding the threads of a blocking queue: in a PID namespace (a container) their ids are not the kernel's; use io_uring, depth 1, or the host's namespace")
+}
+
+func (w *Watch) put(tid uint32, t stagesThread) error {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.coll.Maps[stagesMapThreads].Put(tid, &t); err != nil {
+		return fmt.Errorf("telling the kernel probes of a thread: %w", err)
+	}
+	p.bound[tid] = w
+	return nil
+}
+
+// Close unbinds the threads and gives back the slots. Close the queue first.
 func (w *Watch) Close() error {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.threads[w.tid]
-	if t == nil || w.depth == 0 {
+	if w.depth == 0 {
 		return nil
 	}
 	p.free.give(int(w.SlotBase), w.depth)
 	w.depth = 0
-	if t.watches--; t.watches > 0 {
-		return nil
+	var errs []error
+	for tid, by := range p.bound {
+		if by != w {
+			continue
+		}
+		delete(p.bound, tid)
+		err := p.coll.Maps[stagesMapThreads].Delete(tid)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("telling the kernel probes of a thread's end: %w", err))
+		}
 	}
-	delete(p.threads, w.tid)
-	if err := p.coll.Maps[stagesMapThreads].Delete(w.tid); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("telling the kernel probes of a thread's end: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // ranges hands out slots in a row: true is taken.
@@ -96,14 +118,10 @@ type ranges []bool
 func newRanges(n int) ranges { return make(ranges, n) }
 
 func (r ranges) take(n int) (base int, ok bool) {
-	run := 0
-	for i, taken := range r {
-		if run++; taken {
-			run = 0
-		}
-		if run == n {
-			r.mark(i+1-n, n, true)
-			return i + 1 - n, true
+	for base := 0; base+n <= len(r); base++ {
+		if !slices.Contains(r[base:base+n], true) {
+			r.mark(base, n, true)
+			return base, true
 		}
 	}
 	return 0, false

@@ -127,6 +127,16 @@ type Queue interface {
 	Close() error
 }
 
+// Threaded is a Queue that makes blocking system calls.
+type Threaded interface {
+	Queue
+	// Threads returns the ids (gettid(2)) of the threads that make the calls,
+	// in the order of their slots from SlotBase on. A thread has one request
+	// in flight. Nil says that requests are handed to the kernel by the
+	// thread that submits, which does not wait for them.
+	Threads() []int
+}
+
 // QueueOptions shapes a Queue. The zero value is a queue of depth 1.
 type QueueOptions struct {
 	// Depth is the most requests in flight; 0 means 1.

@@ -1,6 +1,8 @@
 package direct
 
 import (
+	"golang.org/x/sys/unix"
+
 	"sealbay/blockcrypt/blockdev"
 	"sealbay/blockcrypt/blockdev/internal/osdev"
 )
@@ -18,6 +20,9 @@ func newInline(n *osdev.Node, o blockdev.QueueOptions) *inline {
 }
 
 func (q *inline) Depth() int { return 1 }
+
+// Threads returns the calling thread: it makes the system calls.
+func (q *inline) Threads() []int { return []int{unix.Gettid()} }
 
 func (q *inline) Submit(reqs []*blockdev.Request) (int, error) {
 	if q.closed {
