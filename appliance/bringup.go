@@ -25,9 +25,11 @@ func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 	if err != nil {
 		return err
 	}
-	defer n.phase.during(rest.StateUnlocking)()
-	if err := n.drives.unlock(key); err != nil {
-		return err
+	if closed := n.drives.closed(key); len(closed) > 0 {
+		defer n.phase.during(rest.StateUnlocking)()
+		if err := n.drives.unlock(closed, key); err != nil {
+			return err
+		}
 	}
 	if !formatBlank {
 		return nil

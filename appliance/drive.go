@@ -16,14 +16,15 @@ import (
 // drive is one row of the drive table: something attached, something known, or
 // both.
 type drive struct {
-	found  *sysblock.Drive // where it is now; nil while absent
-	rec    record          // what drives.json keeps; no UUID: not one of ours
-	dev    blockdev.Device // open from attach on while it is ours
-	vol    *blockcrypt.Volume
-	state  string // one of rest.Drive...
-	detail string
-	known  bool // in drives.json, or opened by our key since start
-	fresh  bool // formatted since start
+	found   *sysblock.Drive // where it is now; nil while absent
+	rec     record          // what drives.json keeps; no UUID: not one of ours
+	dev     blockdev.Device // open from attach on while it is ours
+	vol     *blockcrypt.Volume
+	state   string // one of rest.Drive...
+	detail  string
+	refused keyring.ID // the key that the drive refused since it came
+	known   bool       // in drives.json, or opened by our key since start
+	fresh   bool       // formatted since start
 }
 
 func (d *drive) ours() bool { return d.rec.UUID != "" }

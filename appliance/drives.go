@@ -117,7 +117,7 @@ func (t *table) admit(found *sysblock.Drive, l looked) {
 		d = &drive{found: found, state: rest.DriveForeign, detail: "has the same UUID as " + d.found.Path + ": a copy; take one of them out"}
 		t.drives = append(t.drives, d)
 	case d != nil:
-		d.found = found
+		d.found, d.refused = found, keyring.ID{}
 		d.set(l.state, l.detail)
 	default:
 		d = &drive{found: found, rec: l.rec, state: l.state, detail: l.detail}
@@ -135,27 +135,32 @@ func (t *table) byUUID(uuid string) *drive {
 	return nil
 }
 
-// unlock opens every attached drive of ours that is not open. One that fails
-// does not keep the others. The caller holds hands.
-func (t *table) unlock(key *keyring.MasterKey) error {
-	var closed []*drive
+// closed returns the attached drives of ours that are not open, but for those
+// that key is known not to open.
+func (t *table) closed(key *keyring.MasterKey) (closed []*drive) {
 	for _, d := range t.drives {
-		if d.ours() && d.found != nil && d.vol == nil {
+		if d.ours() && d.found != nil && d.vol == nil && d.refused != key.ID() {
 			closed = append(closed, d)
 		}
 	}
+	return closed
+}
+
+// unlock opens the drives given. One that fails does not keep the others. The
+// caller holds hands.
+func (t *table) unlock(closed []*drive, key *keyring.MasterKey) error {
 	for i, err := range parallel(closed, func(d *drive) error { return d.unlock(key) }) {
 		d := closed[i]
 		if err != nil {
+			if errors.Is(err, blockcrypt.ErrWrongKey) {
+				d.refused = key.ID()
+			}
 			d.set(failure(err))
 			t.log.Warn("drive stays locked", "drive", d.name(), "error", err)
 			continue
 		}
 		d.set(rest.DriveOpen, "")
 		t.log.Info("drive open", "drive", d.name(), "uuid", d.rec.UUID)
-	}
-	if len(closed) == 0 {
-		return nil
 	}
 	return t.save()
 }

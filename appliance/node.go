@@ -111,8 +111,11 @@ const (
 // watch brings drives up at start, when they come, and when a key is had at
 // last.
 func (n *Node) watch(ctx context.Context) {
+	said := ""
 	for first := true; ; first = false {
-		if err := n.bringUp(ctx, first && n.cfg.FormatBlank); err != nil && ctx.Err() == nil {
+		err := n.bringUp(ctx, first && n.cfg.FormatBlank)
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error() // once, not every few seconds
 			n.log.Warn("not every drive is up", "error", err)
 		}
 		select {

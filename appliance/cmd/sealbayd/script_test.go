@@ -5,7 +5,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,15 +34,50 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("SOCK", filepath.Join(e.WorkDir, "s"))
-			return os.Chmod(e.WorkDir, 0o755)
+			// Beside the work folder, which other users cannot enter.
+			dir, err := os.MkdirTemp("", "sealbayd")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(dir) })
+			e.Setenv("SOCK", filepath.Join(dir, "s"))
+			return os.Chmod(dir, 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serving":   serving,
 			"truncate":  truncate,
 			"overwrite": overwrite,
+			"until":     until,
+			"masked":    masked,
 		},
 	})
+}
+
+// What differs from run to run.
+var (
+	anyTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	anyHash = regexp.MustCompile(`[0-9a-f]{64}`)
+	anyPID  = regexp.MustCompile(`"pid": \d+`)
+)
+
+// masked compares the last standard output, to the byte, with a file: masked
+// FILE. Times, UUIDs and the like are replaced by words before.
+func masked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: masked FILE")
+	}
+	got := ts.ReadFile("stdout")
+	for _, m := range []struct {
+		re   *regexp.Regexp
+		word string
+	}{{anyTime, "TIME"}, {anyHash, "HASH"}, {anyUUID, "UUID"}, {anyPID, `"pid": PID`}} {
+		got = m.re.ReplaceAllString(got, m.word)
+	}
+	got = strings.ReplaceAll(got, ts.Getenv("WORK"), "WORK")
+	if want := ts.ReadFile(args[0]); got != want {
+		ts.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
 }
 
 // serving waits until the socket answers: serving PATH
@@ -55,6 +92,25 @@ func serving(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("nobody answers on %s", args[0])
+}
+
+// until runs a command again and again until its output matches: until
+// REGEXP COMMAND...
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND...")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	out := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = ts.Exec(args[1], args[2:]...); err == nil {
+			if out = ts.ReadFile("stdout"); re.MatchString(out) {
+				return
+			}
+		}
+	}
+	ts.Fatalf("%q never said %q; last: %v\n%s", args[1:], args[0], err, out)
 }
 
 // truncate makes or resizes files: truncate MIB FILE...
