@@ -21,10 +21,13 @@ image: ## kernel and initramfs of a box, into out/image
 run: setup build image ## boot a box in QEMU: make keys, encrypt three drives, compare encrypted with plain I/O
 	out/bin/firstrun
 
+node: build ## start a node on two 256 MiB files and say which qq commands to try
+	@scripts/try-node
+
 vm-test: build image ## the tests that need the box's own kernel, in QEMU
 	go test -tags vm -p 1 -count=1 -run '^TestVM' -exec '$(CURDIR)/out/bin/vmrun -pack cryptsetup' $$(git grep -l '^//go:build vm' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 clean: ## remove what was built
 	rm -rf out
 
-.PHONY: help setup build image run vm-test clean
+.PHONY: help setup build image run node vm-test clean

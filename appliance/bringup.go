@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"sealbay/appliance/rest"
 )
@@ -15,8 +16,12 @@ import (
 func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 	n.drives.hands.Lock()
 	defer n.drives.hands.Unlock()
-	if _, err := n.drives.scan(); err != nil {
+	changed, err := n.drives.scan()
+	if err != nil {
 		return err
+	}
+	if changed { // looking for data takes megabytes; idle nodes should not keep them
+		defer debug.FreeOSMemory()
 	}
 	if err := n.keys.ensure(n.drives.strangers()); err != nil {
 		return err

@@ -118,6 +118,7 @@ func (n *Node) watch(ctx context.Context) {
 			said = err.Error() // once, not every few seconds
 			n.log.Warn("not every drive is up", "error", err)
 		}
+		n.State() // so that "since" is when it began and not when somebody asked
 		select {
 		case <-ctx.Done():
 			return

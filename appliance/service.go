@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"sealbay/appliance/rest"
 	"sealbay/blockcrypt"
@@ -86,6 +87,7 @@ func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Driv
 	if err != nil {
 		return rest.Drive{}, sealed(err)
 	}
+	defer debug.FreeOSMemory() // see bringUp
 	if err := n.drives.format([]*drive{d}, key, n.keys.info()); err != nil {
 		return rest.Drive{}, err
 	}
