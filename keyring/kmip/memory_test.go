@@ -1,0 +1,101 @@
+package kmip_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sealbay/keyring"
+	"sealbay/keyring/keyringtest"
+	"sealbay/keyring/kmip"
+)
+
+// After a fetch the process holds the key once, in its locked buffer: the
+// decoder's copy is wiped and the TLS record buffer overwritten. The server
+// is another process, so that none of this is its copy.
+func TestOneCopyInMemory(t *testing.T) {
+	p := keyringtest.StartPyKMIP(t, serverCert)
+	node := keyringtest.Cert{Name: "node"}
+	id, err := kmip.CreateKey(t.Context(), p.Config(t, "", node), "master")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, p.Config(t, id, node))
+	key, _, err := s.Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var masked [keyring.KeySize]byte // not the key's bytes, so that the search does not find itself
+	if err := key.Use(func(b []byte) error {
+		for i := range b {
+			masked[i] = b[i] ^ 0x5c
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := copies(t, &masked); n != 1 {
+		t.Errorf("%d copies of the key in memory, want 1", n)
+	}
+	key.Close()
+	runtime.GC()
+	if n := copies(t, &masked); n != 0 {
+		t.Errorf("%d copies of the key in memory after Close", n)
+	}
+}
+
+func copies(t *testing.T, masked *[keyring.KeySize]byte) int {
+	t.Helper()
+	mem, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	const chunk = 1 << 20
+	scratch, err := syscall.Mmap(-1, 0, chunk+keyring.KeySize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(scratch)
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`^([0-9a-f]+)-([0-9a-f]+) rw`)
+	own := fmt.Sprintf("%p", scratch)[2:]
+	n := 0
+	for l := range strings.Lines(string(maps)) {
+		m := line.FindStringSubmatch(l)
+		if m == nil {
+			continue
+		}
+		var lo, hi, self uint64
+		fmt.Sscanf(m[1]+" "+m[2]+" "+own, "%x %x %x", &lo, &hi, &self)
+		for at := lo; at < hi; at += chunk {
+			if at < self+uint64(len(scratch)) && self < min(at+chunk, hi) {
+				continue // the scratch buffer
+			}
+			got, _ := mem.ReadAt(scratch[:min(uint64(len(scratch)), hi-at)], int64(at)) // what cannot be read holds nothing
+			n += count(scratch[:got], masked, min(chunk, got))
+		}
+	}
+	clear(scratch)
+	return n
+}
+
+func count(b []byte, masked *[keyring.KeySize]byte, limit int) (n int) {
+	for i := 0; i < limit && i+keyring.KeySize <= len(b); i++ {
+		j := 0
+		for j < keyring.KeySize && b[i+j]^0x5c == masked[j] {
+			j++
+		}
+		if j == keyring.KeySize {
+			n++
+		}
+	}
+	return n
+}
