@@ -2,12 +2,27 @@
 
 package xts
 
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
 // maxCall bounds the bytes that one call of a kernel works on. Assembly is
 // not preempted: a longer call would hold up the garbage collector.
 const maxCall = 1 << 20
 
-// kernel is an assembly function over n sectors.
-type kernel func(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+// kernel is an assembly function over n sectors. If stream is not 0, it
+// prefetches from afar and writes around the caches; dst and sector must then
+// be multiples of streamAlign.
+type kernel func(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+const streamAlign = 64
+
+// streamFrom is the length from which a call streams: source and destination
+// together no longer fit into the second-level cache, so that what is written
+// would be gone from it before anybody reads it.
+var streamFrom = max(1<<20, cpuid.CPU.Cache.L2) / 2 // bytes
 
 // kernels are the functions of one implementation.
 type kernels struct {
@@ -40,12 +55,21 @@ func (e *asmEngine) decrypt(dst, src []byte, sector int, iv, step uint64) {
 }
 
 func (e *asmEngine) run(f kernel, dst, src []byte, sector int, iv, step uint64) {
+	stream := 0
+	if streams(dst, src, sector) {
+		stream = 1
+	}
 	for len(src) > 0 {
 		n := min(len(src)/sector, max(1, maxCall/sector))
-		f(e.keys, &dst[0], &src[0], sector, n, iv, step)
+		f(e.keys, &dst[0], &src[0], sector, n, iv, step, stream)
 		dst, src = dst[n*sector:], src[n*sector:]
 		iv += uint64(n) * step
 	}
+}
+
+func streams(dst, src []byte, sector int) bool {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(dst)))
+	return len(dst) >= streamFrom && &dst[0] != &src[0] && (at|uintptr(sector))%streamAlign == 0
 }
 
 func (e *asmEngine) wipe() { e.keys.free() }

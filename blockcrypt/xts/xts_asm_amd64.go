@@ -38,13 +38,13 @@ func needs(features ...cpuid.FeatureID) func() string {
 }
 
 //go:noescape
-func encrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+func encrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func decrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+func decrypt10VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func encrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+func encrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func decrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64)
+func decrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)

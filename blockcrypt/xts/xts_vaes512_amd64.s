@@ -74,19 +74,24 @@ DATA index<>+48(SB)/8, $0x0000000000000003
 DATA index<>+56(SB)/8, $0x0000000000000000
 GLOBL index<>(SB), RODATA|NOPTR, $64
 
-// func encrypt10VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64)
+// func encrypt10VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, CMOV, MMX+, POPCNT, VAES
-TEXT ·encrypt10VAES512(SB), $1152-56
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
+TEXT ·encrypt10VAES512(SB), $1152-64
+	LEAQ    63(SP), DX
+	ANDQ    $-64, DX
+	MOVQ    s+0(FP), AX
+	MOVQ    dst+8(FP), R8
+	MOVQ    src+16(FP), R9
+	MOVQ    sector+24(FP), R12
+	MOVQ    n+32(FP), R11
+	MOVQ    R12, R10
+	IMULQ   R11, R10
+	ADDQ    R9, R10
+	MOVQ    stream+56(FP), R15
+	MOVQ    $0x00000200, R14
+	MOVQ    $0x00001000, SI
+	TESTQ   R15, R15
+	CMOVQNE SI, R14
 
 	// Turns of a sector
 	MOVQ R12, CX
@@ -256,7 +261,7 @@ sector:
 	JZ    last
 
 turn:
-	LEAQ        4096(R9), DI
+	LEAQ        (R9)(R14*1), DI
 	CMPQ        DI, R10
 	CMOVQCC     R9, DI
 	VMOVDQU64   (R9), Z0
@@ -415,6 +420,8 @@ turn:
 	VPSHUFD     $0x4e, Z30, Z30
 	VAESENC     Z24, Z7, Z7
 	VPXORQ      Z30, Z15, K1, Z15
+	TESTQ       R15, R15
+	JNZ         around1
 	VAESENCLAST (DX), Z0, Z0
 	VMOVDQU64   Z0, (R8)
 	VAESENCLAST 64(DX), Z1, Z1
@@ -431,10 +438,31 @@ turn:
 	VMOVDQU64   Z6, 384(R8)
 	VAESENCLAST 448(DX), Z7, Z7
 	VMOVDQU64   Z7, 448(R8)
-	ADDQ        $0x00000200, R9
-	ADDQ        $0x00000200, R8
-	DECQ        BX
-	JNZ         turn
+	JMP         stored2
+
+around1:
+	VAESENCLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESENCLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESENCLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESENCLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESENCLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESENCLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESENCLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESENCLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored2:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ BX
+	JNZ  turn
 
 last:
 	LEAQ 1024(DX), SI
@@ -515,7 +543,7 @@ last:
 full:
 	TESTQ           R13, R13
 	JNZ             partial
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	VMOVDQU64       (R9), Z0
@@ -684,6 +712,8 @@ full:
 	VAESENC         Z24, Z7, Z7
 	VPSHUFD         $0x4e, Z30, Z30
 	VPXORQ          Z30, Z15, K1, Z15
+	TESTQ           R15, R15
+	JNZ             around3
 	VAESENCLAST     (DX), Z0, Z0
 	VMOVDQU64       Z0, (R8)
 	VAESENCLAST     64(DX), Z1, Z1
@@ -700,15 +730,35 @@ full:
 	VMOVDQU64       Z6, 384(R8)
 	VAESENCLAST     448(DX), Z7, Z7
 	VMOVDQU64       Z7, 448(R8)
-	ADDQ            $0x00000200, R9
-	ADDQ            $0x00000200, R8
-	DECQ            R11
-	JNZ             sector
-	VZEROUPPER
-	RET
+	JMP             stored4
+
+around3:
+	VAESENCLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESENCLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESENCLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESENCLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESENCLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESENCLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESENCLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESENCLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored4:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ R11
+	JNZ  sector
+	JMP  done
 
 partial:
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	MOVQ            R13, SI
@@ -927,29 +977,40 @@ partial:
 	KMOVB           SI, K2
 	SHRQ            $0x08, SI
 	VMOVDQU64       Z7, K2, 448(R8)
-	MOVQ            R13, SI
-	POPCNTQ         SI, SI
+	POPCNTQ         R13, SI
 	SHLQ            $0x03, SI
 	ADDQ            SI, R9
 	ADDQ            SI, R8
 	DECQ            R11
 	JNZ             sector
+
+done:
+	TESTQ R15, R15
+	JZ    return
+	SFENCE
+
+return:
 	VZEROUPPER
 	RET
 
-// func decrypt10VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64)
+// func decrypt10VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, CMOV, MMX+, POPCNT, VAES
-TEXT ·decrypt10VAES512(SB), $1152-56
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
+TEXT ·decrypt10VAES512(SB), $1152-64
+	LEAQ    63(SP), DX
+	ANDQ    $-64, DX
+	MOVQ    s+0(FP), AX
+	MOVQ    dst+8(FP), R8
+	MOVQ    src+16(FP), R9
+	MOVQ    sector+24(FP), R12
+	MOVQ    n+32(FP), R11
+	MOVQ    R12, R10
+	IMULQ   R11, R10
+	ADDQ    R9, R10
+	MOVQ    stream+56(FP), R15
+	MOVQ    $0x00000200, R14
+	MOVQ    $0x00001000, SI
+	TESTQ   R15, R15
+	CMOVQNE SI, R14
 
 	// Turns of a sector
 	MOVQ R12, CX
@@ -1119,7 +1180,7 @@ sector:
 	JZ    last
 
 turn:
-	LEAQ        4096(R9), DI
+	LEAQ        (R9)(R14*1), DI
 	CMPQ        DI, R10
 	CMOVQCC     R9, DI
 	VMOVDQU64   (R9), Z0
@@ -1278,6 +1339,8 @@ turn:
 	VPSHUFD     $0x4e, Z30, Z30
 	VAESDEC     Z24, Z7, Z7
 	VPXORQ      Z30, Z15, K1, Z15
+	TESTQ       R15, R15
+	JNZ         around1
 	VAESDECLAST (DX), Z0, Z0
 	VMOVDQU64   Z0, (R8)
 	VAESDECLAST 64(DX), Z1, Z1
@@ -1294,10 +1357,31 @@ turn:
 	VMOVDQU64   Z6, 384(R8)
 	VAESDECLAST 448(DX), Z7, Z7
 	VMOVDQU64   Z7, 448(R8)
-	ADDQ        $0x00000200, R9
-	ADDQ        $0x00000200, R8
-	DECQ        BX
-	JNZ         turn
+	JMP         stored2
+
+around1:
+	VAESDECLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESDECLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESDECLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESDECLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESDECLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESDECLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESDECLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESDECLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored2:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ BX
+	JNZ  turn
 
 last:
 	LEAQ 1024(DX), SI
@@ -1378,7 +1462,7 @@ last:
 full:
 	TESTQ           R13, R13
 	JNZ             partial
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	VMOVDQU64       (R9), Z0
@@ -1547,6 +1631,8 @@ full:
 	VAESDEC         Z24, Z7, Z7
 	VPSHUFD         $0x4e, Z30, Z30
 	VPXORQ          Z30, Z15, K1, Z15
+	TESTQ           R15, R15
+	JNZ             around3
 	VAESDECLAST     (DX), Z0, Z0
 	VMOVDQU64       Z0, (R8)
 	VAESDECLAST     64(DX), Z1, Z1
@@ -1563,15 +1649,35 @@ full:
 	VMOVDQU64       Z6, 384(R8)
 	VAESDECLAST     448(DX), Z7, Z7
 	VMOVDQU64       Z7, 448(R8)
-	ADDQ            $0x00000200, R9
-	ADDQ            $0x00000200, R8
-	DECQ            R11
-	JNZ             sector
-	VZEROUPPER
-	RET
+	JMP             stored4
+
+around3:
+	VAESDECLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESDECLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESDECLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESDECLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESDECLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESDECLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESDECLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESDECLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored4:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ R11
+	JNZ  sector
+	JMP  done
 
 partial:
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	MOVQ            R13, SI
@@ -1790,29 +1896,40 @@ partial:
 	KMOVB           SI, K2
 	SHRQ            $0x08, SI
 	VMOVDQU64       Z7, K2, 448(R8)
-	MOVQ            R13, SI
-	POPCNTQ         SI, SI
+	POPCNTQ         R13, SI
 	SHLQ            $0x03, SI
 	ADDQ            SI, R9
 	ADDQ            SI, R8
 	DECQ            R11
 	JNZ             sector
+
+done:
+	TESTQ R15, R15
+	JZ    return
+	SFENCE
+
+return:
 	VZEROUPPER
 	RET
 
-// func encrypt14VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64)
+// func encrypt14VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, CMOV, MMX+, POPCNT, VAES
-TEXT ·encrypt14VAES512(SB), $1152-56
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
+TEXT ·encrypt14VAES512(SB), $1152-64
+	LEAQ    63(SP), DX
+	ANDQ    $-64, DX
+	MOVQ    s+0(FP), AX
+	MOVQ    dst+8(FP), R8
+	MOVQ    src+16(FP), R9
+	MOVQ    sector+24(FP), R12
+	MOVQ    n+32(FP), R11
+	MOVQ    R12, R10
+	IMULQ   R11, R10
+	ADDQ    R9, R10
+	MOVQ    stream+56(FP), R15
+	MOVQ    $0x00000200, R14
+	MOVQ    $0x00001000, SI
+	TESTQ   R15, R15
+	CMOVQNE SI, R14
 
 	// Turns of a sector
 	MOVQ R12, CX
@@ -2006,7 +2123,7 @@ sector:
 	JZ    last
 
 turn:
-	LEAQ        4096(R9), DI
+	LEAQ        (R9)(R14*1), DI
 	CMPQ        DI, R10
 	CMOVQCC     R9, DI
 	VMOVDQU64   (R9), Z0
@@ -2197,6 +2314,8 @@ turn:
 	VPSHUFD     $0x4e, Z30, Z30
 	VAESENC     Z28, Z7, Z7
 	VPXORQ      Z30, Z15, K1, Z15
+	TESTQ       R15, R15
+	JNZ         around1
 	VAESENCLAST (DX), Z0, Z0
 	VMOVDQU64   Z0, (R8)
 	VAESENCLAST 64(DX), Z1, Z1
@@ -2213,10 +2332,31 @@ turn:
 	VMOVDQU64   Z6, 384(R8)
 	VAESENCLAST 448(DX), Z7, Z7
 	VMOVDQU64   Z7, 448(R8)
-	ADDQ        $0x00000200, R9
-	ADDQ        $0x00000200, R8
-	DECQ        BX
-	JNZ         turn
+	JMP         stored2
+
+around1:
+	VAESENCLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESENCLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESENCLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESENCLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESENCLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESENCLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESENCLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESENCLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored2:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ BX
+	JNZ  turn
 
 last:
 	LEAQ 1024(DX), SI
@@ -2317,7 +2457,7 @@ last:
 full:
 	TESTQ           R13, R13
 	JNZ             partial
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	VMOVDQU64       (R9), Z0
@@ -2518,6 +2658,8 @@ full:
 	VPSHUFD         $0x4e, Z30, Z30
 	VAESENC         Z28, Z7, Z7
 	VPXORQ          Z30, Z15, K1, Z15
+	TESTQ           R15, R15
+	JNZ             around3
 	VAESENCLAST     (DX), Z0, Z0
 	VMOVDQU64       Z0, (R8)
 	VAESENCLAST     64(DX), Z1, Z1
@@ -2534,15 +2676,35 @@ full:
 	VMOVDQU64       Z6, 384(R8)
 	VAESENCLAST     448(DX), Z7, Z7
 	VMOVDQU64       Z7, 448(R8)
-	ADDQ            $0x00000200, R9
-	ADDQ            $0x00000200, R8
-	DECQ            R11
-	JNZ             sector
-	VZEROUPPER
-	RET
+	JMP             stored4
+
+around3:
+	VAESENCLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESENCLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESENCLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESENCLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESENCLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESENCLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESENCLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESENCLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored4:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ R11
+	JNZ  sector
+	JMP  done
 
 partial:
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	MOVQ            R13, SI
@@ -2793,29 +2955,40 @@ partial:
 	KMOVB           SI, K2
 	SHRQ            $0x08, SI
 	VMOVDQU64       Z7, K2, 448(R8)
-	MOVQ            R13, SI
-	POPCNTQ         SI, SI
+	POPCNTQ         R13, SI
 	SHLQ            $0x03, SI
 	ADDQ            SI, R9
 	ADDQ            SI, R8
 	DECQ            R11
 	JNZ             sector
+
+done:
+	TESTQ R15, R15
+	JZ    return
+	SFENCE
+
+return:
 	VZEROUPPER
 	RET
 
-// func decrypt14VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64)
+// func decrypt14VAES512(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, CMOV, MMX+, POPCNT, VAES
-TEXT ·decrypt14VAES512(SB), $1152-56
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
+TEXT ·decrypt14VAES512(SB), $1152-64
+	LEAQ    63(SP), DX
+	ANDQ    $-64, DX
+	MOVQ    s+0(FP), AX
+	MOVQ    dst+8(FP), R8
+	MOVQ    src+16(FP), R9
+	MOVQ    sector+24(FP), R12
+	MOVQ    n+32(FP), R11
+	MOVQ    R12, R10
+	IMULQ   R11, R10
+	ADDQ    R9, R10
+	MOVQ    stream+56(FP), R15
+	MOVQ    $0x00000200, R14
+	MOVQ    $0x00001000, SI
+	TESTQ   R15, R15
+	CMOVQNE SI, R14
 
 	// Turns of a sector
 	MOVQ R12, CX
@@ -3009,7 +3182,7 @@ sector:
 	JZ    last
 
 turn:
-	LEAQ        4096(R9), DI
+	LEAQ        (R9)(R14*1), DI
 	CMPQ        DI, R10
 	CMOVQCC     R9, DI
 	VMOVDQU64   (R9), Z0
@@ -3200,6 +3373,8 @@ turn:
 	VPSHUFD     $0x4e, Z30, Z30
 	VAESDEC     Z28, Z7, Z7
 	VPXORQ      Z30, Z15, K1, Z15
+	TESTQ       R15, R15
+	JNZ         around1
 	VAESDECLAST (DX), Z0, Z0
 	VMOVDQU64   Z0, (R8)
 	VAESDECLAST 64(DX), Z1, Z1
@@ -3216,10 +3391,31 @@ turn:
 	VMOVDQU64   Z6, 384(R8)
 	VAESDECLAST 448(DX), Z7, Z7
 	VMOVDQU64   Z7, 448(R8)
-	ADDQ        $0x00000200, R9
-	ADDQ        $0x00000200, R8
-	DECQ        BX
-	JNZ         turn
+	JMP         stored2
+
+around1:
+	VAESDECLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESDECLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESDECLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESDECLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESDECLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESDECLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESDECLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESDECLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored2:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ BX
+	JNZ  turn
 
 last:
 	LEAQ 1024(DX), SI
@@ -3320,7 +3516,7 @@ last:
 full:
 	TESTQ           R13, R13
 	JNZ             partial
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	VMOVDQU64       (R9), Z0
@@ -3521,6 +3717,8 @@ full:
 	VPSHUFD         $0x4e, Z30, Z30
 	VAESDEC         Z28, Z7, Z7
 	VPXORQ          Z30, Z15, K1, Z15
+	TESTQ           R15, R15
+	JNZ             around3
 	VAESDECLAST     (DX), Z0, Z0
 	VMOVDQU64       Z0, (R8)
 	VAESDECLAST     64(DX), Z1, Z1
@@ -3537,15 +3735,35 @@ full:
 	VMOVDQU64       Z6, 384(R8)
 	VAESDECLAST     448(DX), Z7, Z7
 	VMOVDQU64       Z7, 448(R8)
-	ADDQ            $0x00000200, R9
-	ADDQ            $0x00000200, R8
-	DECQ            R11
-	JNZ             sector
-	VZEROUPPER
-	RET
+	JMP             stored4
+
+around3:
+	VAESDECLAST (DX), Z0, Z0
+	VMOVNTDQ    Z0, (R8)
+	VAESDECLAST 64(DX), Z1, Z1
+	VMOVNTDQ    Z1, 64(R8)
+	VAESDECLAST 128(DX), Z2, Z2
+	VMOVNTDQ    Z2, 128(R8)
+	VAESDECLAST 192(DX), Z3, Z3
+	VMOVNTDQ    Z3, 192(R8)
+	VAESDECLAST 256(DX), Z4, Z4
+	VMOVNTDQ    Z4, 256(R8)
+	VAESDECLAST 320(DX), Z5, Z5
+	VMOVNTDQ    Z5, 320(R8)
+	VAESDECLAST 384(DX), Z6, Z6
+	VMOVNTDQ    Z6, 384(R8)
+	VAESDECLAST 448(DX), Z7, Z7
+	VMOVNTDQ    Z7, 448(R8)
+
+stored4:
+	ADDQ $0x00000200, R9
+	ADDQ $0x00000200, R8
+	DECQ R11
+	JNZ  sector
+	JMP  done
 
 partial:
-	LEAQ            4096(R9), DI
+	LEAQ            (R9)(R14*1), DI
 	CMPQ            DI, R10
 	CMOVQCC         R9, DI
 	MOVQ            R13, SI
@@ -3796,12 +4014,18 @@ partial:
 	KMOVB           SI, K2
 	SHRQ            $0x08, SI
 	VMOVDQU64       Z7, K2, 448(R8)
-	MOVQ            R13, SI
-	POPCNTQ         SI, SI
+	POPCNTQ         R13, SI
 	SHLQ            $0x03, SI
 	ADDQ            SI, R9
 	ADDQ            SI, R8
 	DECQ            R11
 	JNZ             sector
+
+done:
+	TESTQ R15, R15
+	JZ    return
+	SFENCE
+
+return:
 	VZEROUPPER
 	RET

@@ -24,7 +24,8 @@ const (
 	lanes     = 8          // data registers
 	step512   = 64 * lanes // bytes a turn of the loop
 	batch     = 16         // sectors whose tweaks are encrypted together
-	ahead     = 4096       // bytes from the loads to the prefetches
+	near      = 512        // bytes from the loads to the prefetches: the next turn,
+	far       = 4096       // or, where the data comes from memory, the next page
 	frameTK   = 0          // tweak xor last round key, one per data register
 	frameK0   = frameTK + 512
 	frameKR   = frameK0 + 64
@@ -55,12 +56,15 @@ var (
 	next     = RCX // next tweak in the frame
 	sched    = RAX // *schedule
 	pf, bits = RDI, RSI
+	ahead    = R14 // near or far
+	stream   = R15 // not 0: store around the caches
 )
 
 type kernel512 struct {
 	rounds  int
 	decrypt bool
 	c       consts512
+	labels  int
 }
 
 type consts512 struct {
@@ -73,7 +77,7 @@ func vaes512() {
 	c := constants512()
 	for _, rounds := range []int{10, 14} {
 		for _, decrypt := range []bool{false, true} {
-			(&kernel512{rounds, decrypt, c}).generate()
+			(&kernel512{rounds: rounds, decrypt: decrypt, c: c}).generate()
 		}
 	}
 }
@@ -123,7 +127,7 @@ func (k *kernel512) generate() {
 		op = "decrypt"
 	}
 	name := fmt.Sprintf("%s%dVAES512", op, k.rounds)
-	TEXT(name, 0, "func(s, dst, src *byte, sector, n int, iv, step uint64)")
+	TEXT(name, 0, "func(s, dst, src *byte, sector, n int, iv, step uint64, stream int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s %ss n sectors of the given size in bytes with %d rounds.", name, op, k.rounds))
 	k.prologue()
@@ -144,12 +148,16 @@ func (k *kernel512) generate() {
 	k.block(k.first(), false)
 	DECQ(sectors)
 	JNZ(LabelRef("sector"))
-	VZEROUPPER()
-	RET()
+	JMP(LabelRef("done"))
 	Label("partial")
 	k.block(k.first(), true)
 	DECQ(sectors)
 	JNZ(LabelRef("sector"))
+	Label("done")
+	TESTQ(stream, stream)
+	JZ(LabelRef("return"))
+	SFENCE()
+	Label("return")
 	VZEROUPPER()
 	RET()
 }
@@ -166,6 +174,11 @@ func (k *kernel512) prologue() {
 	MOVQ(loops, end)
 	IMULQ(sectors, end)
 	ADDQ(src, end)
+	Load(Param("stream"), stream)
+	MOVQ(U32(near), ahead)
+	MOVQ(U32(far), RSI)
+	TESTQ(stream, stream)
+	CMOVQNE(RSI, ahead)
 
 	// rest = 1<<(2*blocks of the partial turn) - 1; loops = turns - 1 if it is 0
 	Comment("Turns of a sector")
@@ -256,22 +269,10 @@ func (k *kernel512) block(extra []func(), partial bool) {
 	if k.decrypt {
 		aes, last = VAESDEC, VAESDECLAST
 	}
-	LEAQ(Mem{Base: src, Disp: ahead}, pf)
+	LEAQ(Mem{Base: src, Index: ahead, Scale: 1}, pf)
 	CMPQ(pf, end)
 	CMOVQCC(src, pf)
-	if partial {
-		MOVQ(rest, bits)
-	}
-	for j := range lanes {
-		if partial {
-			KMOVB(bits.As32(), part)
-			SHRQ(U8(8), bits)
-			VMOVDQU64_Z(Mem{Base: src, Disp: 64 * j}, part, data[j])
-		} else {
-			VMOVDQU64(Mem{Base: src, Disp: 64 * j}, data[j])
-		}
-		VPTERNLOGQ(U8(0x96), k.f(frameK0), tweak[j], data[j])
-	}
+	k.load(partial)
 	var work []func()
 	for j := range lanes {
 		work = append(work,
@@ -280,41 +281,77 @@ func (k *kernel512) block(extra []func(), partial bool) {
 			func() { PREFETCHT0(Mem{Base: pf, Disp: 64 * j}) })
 	}
 	work = append(work, extra...)
-	slots := lanes * (k.rounds - 1)
-	done := 0
-	for r := 1; r < k.rounds; r++ {
-		for j := range lanes {
-			aes(keys[r], data[j], data[j])
-			slot := (r-1)*lanes + j + 1
-			for done < len(work)*slot/slots {
-				work[done]()
-				done++
-			}
+	slots, done := lanes*(k.rounds-1), 0
+	for slot := range slots {
+		aes(keys[1+slot/lanes], data[slot%lanes], data[slot%lanes])
+		for ; done < len(work)*(slot+1)/slots; done++ {
+			work[done]()
 		}
 	}
+	finish := func(j int) { last(k.f(frameTK+64*j), data[j], data[j]) }
+	if partial {
+		k.storePart(finish)
+	} else {
+		k.store(finish)
+	}
+}
+
+// load reads a turn from src and whitens it.
+func (k *kernel512) load(partial bool) {
 	if partial {
 		MOVQ(rest, bits)
 	}
 	for j := range lanes {
-		last(k.f(frameTK+64*j), data[j], data[j])
+		from := Mem{Base: src, Disp: 64 * j}
 		if partial {
 			KMOVB(bits.As32(), part)
 			SHRQ(U8(8), bits)
-			VMOVDQU64(data[j], part, Mem{Base: dst, Disp: 64 * j})
+			VMOVDQU64_Z(from, part, data[j])
 		} else {
-			VMOVDQU64(data[j], Mem{Base: dst, Disp: 64 * j})
+			VMOVDQU64(from, data[j])
 		}
+		VPTERNLOGQ(U8(0x96), k.f(frameK0), tweak[j], data[j])
 	}
-	if partial {
-		MOVQ(rest, bits)
-		POPCNTQ(bits, bits)
-		SHLQ(U8(3), bits)
-		ADDQ(bits, src)
-		ADDQ(bits, dst)
-	} else {
-		ADDQ(U32(step512), src)
-		ADDQ(U32(step512), dst)
+}
+
+// store finishes a whole turn, through the caches or around them.
+func (k *kernel512) store(finish func(j int)) {
+	around, done := k.label("around"), k.label("stored")
+	TESTQ(stream, stream)
+	JNZ(LabelRef(around))
+	for j := range lanes {
+		finish(j)
+		VMOVDQU64(data[j], Mem{Base: dst, Disp: 64 * j})
 	}
+	JMP(LabelRef(done))
+	Label(around)
+	for j := range lanes {
+		finish(j)
+		VMOVNTDQ(data[j], Mem{Base: dst, Disp: 64 * j})
+	}
+	Label(done)
+	ADDQ(U32(step512), src)
+	ADDQ(U32(step512), dst)
+}
+
+// storePart finishes the last, partial turn of a sector.
+func (k *kernel512) storePart(finish func(j int)) {
+	MOVQ(rest, bits)
+	for j := range lanes {
+		finish(j)
+		KMOVB(bits.As32(), part)
+		SHRQ(U8(8), bits)
+		VMOVDQU64(data[j], part, Mem{Base: dst, Disp: 64 * j})
+	}
+	POPCNTQ(rest, bits)
+	SHLQ(U8(3), bits)
+	ADDQ(bits, src)
+	ADDQ(bits, dst)
+}
+
+func (k *kernel512) label(name string) string {
+	k.labels++
+	return fmt.Sprintf("%s%d", name, k.labels)
 }
 
 func emit(work []func()) {
