@@ -37,7 +37,7 @@ func sample(out workload.Outcome, hist *stats.Hist, passed jiffies) (*Sample, er
 	}
 	p50 := micros(hist, 0.5)
 	if p50 == nil {
-		return nil, fmt.Errorf("%d operations in %v: too few to measure, ask for longer sections", out.Ops, out.Elapsed)
+		return nil, fmt.Errorf("no operation was completed in %v", out.Elapsed)
 	}
 	s.P50 = *p50
 	s.MBps, s.IOPS = float64(s.Bytes)/1e6/s.Seconds, float64(s.Ops)/s.Seconds

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,8 @@ type runner struct {
 	watch   func(Progress)
 	stop    atomic.Bool
 	bufs    *workload.Buffers
-	rng     *rand.Rand
+	order   *rand.Rand // of the modes
+	rng     *rand.Rand // of the blocks that are verified
 	pace    *pace
 	unit    int
 	res     *Result
@@ -71,7 +73,7 @@ func Run(ctx context.Context, plan Plan, subject Subject, watch func(Progress)) 
 
 func newRunner(plan Plan, subject Subject, watch func(Progress)) (*runner, error) {
 	r := &runner{plan: plan, subject: subject, watch: watch, unit: 4096, pace: newPace(),
-		rng: rand.New(rand.NewPCG(plan.Seed, 0xb07))}
+		order: rand.New(rand.NewPCG(plan.Seed, 1)), rng: rand.New(rand.NewPCG(plan.Seed, 2))}
 	block, depth := 0, 1
 	for _, w := range plan.Workloads {
 		block, depth, r.unit = max(block, w.BlockSize), max(depth, w.Depth), min(r.unit, w.BlockSize)
@@ -166,13 +168,17 @@ func (r *runner) groups() (groups [][]int) {
 	return groups
 }
 
-// rounds runs all rounds of all workloads, those of different workloads
-// interleaved.
+// rounds runs rounds until each workload has as many valid ones as planned;
+// void rounds are made up for by up to as many again. Rounds of different
+// workloads are interleaved.
 func (r *runner) rounds() error {
 	bad := 0
-	for n := 1; n <= r.plan.Rounds; n++ {
+	for n := 1; n <= 2*r.plan.Rounds && r.missing(); n++ {
 		var failed error
 		for _, group := range r.groups() {
+			if !r.lacks(group) {
+				continue
+			}
 			err := r.round(n, group)
 			if err != nil && !isIO(err) {
 				return err
@@ -190,6 +196,21 @@ func (r *runner) rounds() error {
 	return nil
 }
 
+// missing reports whether any workload lacks valid rounds.
+func (r *runner) missing() bool { return slices.ContainsFunc(r.groups(), r.lacks) }
+
+func (r *runner) lacks(group []int) bool {
+	return slices.ContainsFunc(group, func(w int) bool {
+		valid := 0
+		for _, round := range r.res.Workloads[w].Rounds {
+			if round.Void == "" {
+				valid++
+			}
+		}
+		return valid < r.plan.Rounds
+	})
+}
+
 // round is one round of a group: every mode once, in random order. An I/O
 // error voids it, and is returned.
 func (r *runner) round(n int, group []int) error {
@@ -200,7 +221,7 @@ func (r *runner) round(n int, group []int) error {
 	}
 	passed := make([]jiffies, len(group))
 	var failed error
-	for _, m := range r.rng.Perm(len(modes)) {
+	for _, m := range r.order.Perm(len(modes)) {
 		turns, err := r.turn(n, group, m)
 		for i := range group {
 			rounds[i].Order = append(rounds[i].Order, modes[m].name)

@@ -37,6 +37,17 @@ func (r *runner) fillKind(m int) string {
 	return "fill " + Plain
 }
 
+// doing words a step for the watcher. Round 0 is the preparation.
+func (r *runner) doing(round int, what string) string {
+	switch {
+	case round == 0:
+		return "preparing, " + what
+	case round > r.plan.Rounds:
+		return fmt.Sprintf("round %d in place of a void one, %s", round, what)
+	}
+	return fmt.Sprintf("round %d of %d, %s", round, r.plan.Rounds, what)
+}
+
 // step tells the watcher what begins and notes how long it takes.
 func (r *runner) step(kind, doing string, do func() error) error {
 	if r.stop.Load() {
@@ -71,10 +82,7 @@ func (r *runner) prepare() error {
 func (r *runner) fill(m int, tag workload.Tag) error {
 	mode := r.subject.modes()[m]
 	s := workload.FillSection(r.base(m), tag)
-	doing := fmt.Sprintf("round %d of %d, filling %s", tag.Round, r.plan.Rounds, mode.name)
-	if tag.Round == 0 {
-		doing = "preparing, filling " + mode.name
-	}
+	doing := r.doing(int(tag.Round), "filling "+mode.name)
 	return r.step(r.fillKind(m), doing, func() error {
 		_, err := r.drive(mode, s, stats.NewHist())
 		return r.integrity(err, mode.name, "fill", int(tag.Round))
@@ -93,7 +101,7 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 	s.Work, s.Warmup, s.Length = work, r.plan.Warmup, r.plan.Section
 	s.Source, s.Tag = source, workload.Tag{Mode: uint8(m + 1), Step: uint8(w + 1), Round: uint16(n)}
 	s.Order = r.plan.Seed ^ uint64(n)<<32 ^ uint64(w)<<56 // not of the mode
-	doing := fmt.Sprintf("round %d of %d, %s %s", n, r.plan.Rounds, work.ID, mode.name)
+	doing := r.doing(n, work.ID+" "+mode.name)
 	err = r.step(work.ID+" "+mode.name, doing, func() error {
 		hist := stats.NewHist()
 		before, err := readJiffies()

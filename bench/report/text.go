@@ -105,7 +105,7 @@ func (p *page) row(name string, plain, enc *float64, j *bench.Judged) {
 
 func span(e bench.Effect) string {
 	if e.Low == nil {
-		return "one round: none"
+		return "too few rounds"
 	}
 	return fmt.Sprintf("%.3f to %.3f", *e.Low, *e.High)
 }

@@ -10,11 +10,16 @@ import (
 type Effect struct {
 	// Ratio is the geometric mean over rounds of the ratio within the round.
 	Ratio float64
-	// CI is its interval at Level; nil where fewer than two rounds are left.
+	// CI is its interval at Level; nil with fewer than MinRounds rounds.
 	CI *Interval
 	// Rounds is how many rounds it rests on.
 	Rounds int
 }
+
+// MinRounds is how many rounds an interval needs at least. No resample lies
+// outside the values themselves, and the range of four of them holds the
+// middle of their source in only 87 % of cases; of five, in 94 %.
+const MinRounds = 5
 
 // Compare returns the effect of the paired values over[i]/under[i], one pair a
 // round, all above zero. The round is the unit: its log ratio is one
@@ -29,7 +34,7 @@ func Compare(over, under []float64, seed uint64) Effect {
 		logs[i] = math.Log(over[i] / under[i])
 	}
 	e := Effect{Ratio: math.Exp(Mean(logs)), Rounds: len(logs)}
-	if len(logs) < 2 {
+	if len(logs) < MinRounds {
 		return e
 	}
 	// The second word of the generator is fixed: the seed alone replays it.

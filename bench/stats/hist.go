@@ -66,10 +66,13 @@ func (h *Hist) Clone() *Hist { return &Hist{h: h.h.Clone(), max: h.max} }
 const beyond = 10
 
 // Enough reports whether the histogram holds samples enough to tell quantile
-// q: one beyond it for the median and p99, ten for p99.9 and further out.
+// q: any for the median, one beyond it up to p99, ten beyond it further out.
 func (h *Hist) Enough(q float64) bool {
 	need := 1.0
-	if q > 0.99 {
+	switch {
+	case q <= 0.5:
+		return h.Count() > 0
+	case q > 0.99:
 		need = beyond
 	}
 	// 1e-9 forgives the binary form of 0.999.

@@ -34,7 +34,7 @@ func TestHistEnough(t *testing.T) {
 		n    int
 		q    float64
 		want bool
-	}{{1, 0.5, false}, {2, 0.5, true}, {99, 0.99, false}, {100, 0.99, true},
+	}{{0, 0.5, false}, {1, 0.5, true}, {9, 0.9, false}, {10, 0.9, true}, {99, 0.99, false}, {100, 0.99, true},
 		{9_999, 0.999, false}, {10_000, 0.999, true}, {99_999, 0.9999, false}, {100_000, 0.9999, true}} {
 		h := NewHist()
 		for range c.n {

@@ -117,20 +117,20 @@ func TestStudent(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	over := []float64{90, 45, 180, 91}
-	under := []float64{100, 50, 200, 100}
+	over := []float64{90, 45, 180, 91, 18}
+	under := []float64{100, 50, 200, 100, 20}
 	e := Compare(over, under, 7)
-	near(t, "ratio", e.Ratio, math.Pow(0.9*0.9*0.9*0.91, 0.25), 1e-12)
-	if e.Rounds != 4 || e.CI == nil || !e.CI.Contains(e.Ratio) || e.CI.Low < 0.9-1e-9 || e.CI.High > 0.91 {
+	near(t, "ratio", e.Ratio, math.Pow(0.9*0.9*0.9*0.91*0.9, 0.2), 1e-12)
+	if e.Rounds != 5 || e.CI == nil || !e.CI.Contains(e.Ratio) || e.CI.Low < 0.9-1e-9 || e.CI.High > 0.91 {
 		t.Errorf("effect %+v, interval %+v", e, e.CI)
 	}
 	if again := Compare(over, under, 7); *again.CI != *e.CI {
 		t.Errorf("the same seed gave %+v and %+v", e.CI, again.CI)
 	}
-	if one := Compare(over[:1], under[:1], 7); one.CI != nil || one.Ratio != 0.9 {
-		t.Errorf("one round gave %+v with interval %+v", one, one.CI)
+	if few := Compare(over[:4], under[:4], 7); few.CI != nil || few.Rounds != 4 {
+		t.Errorf("four rounds gave %+v with interval %+v", few, few.CI)
 	}
-	if flat := Compare([]float64{9, 9, 9}, []float64{10, 10, 10}, 7); flat.CI.Low != flat.CI.High {
+	if flat := Compare([]float64{9, 9, 9, 9, 9}, []float64{10, 10, 10, 10, 10}, 7); flat.CI.Low != flat.CI.High {
 		t.Errorf("rounds without spread gave %+v", flat.CI)
 	}
 }

@@ -9,50 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"sealbay/bench/internal/bent"
 	"sealbay/bench/stats"
 	"sealbay/blockcrypt/blockdev"
 	"sealbay/blockcrypt/blocktest"
 )
 
 const span = 8 * mib
-
-// bent is a device that goes wrong on purpose: on sees every request before
-// the drive does and after it came back, and may change it.
-type bent struct {
-	blockdev.Device
-	before, after func(n int, r *blockdev.Request)
-}
-
-type bentQueue struct {
-	blockdev.Queue
-	d *bent
-	n int
-}
-
-func (d *bent) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
-	q, err := d.Device.OpenQueue(o)
-	return &bentQueue{Queue: q, d: d}, err
-}
-
-func (q *bentQueue) Submit(reqs []*blockdev.Request) (int, error) {
-	for _, r := range reqs {
-		if q.d.before != nil {
-			q.d.before(q.n, r)
-		}
-		q.n++
-	}
-	return q.Queue.Submit(reqs)
-}
-
-func (q *bentQueue) Reap(done []*blockdev.Request, least int) (int, error) {
-	n, err := q.Queue.Reap(done, least)
-	for _, r := range done[:n] {
-		if q.d.after != nil {
-			q.d.after(q.n, r)
-		}
-	}
-	return n, err
-}
 
 func section(w Workload) Section {
 	return Section{Work: w, Base: 64 * kib, Span: span, Run: 0xfeedface, Order: 3, Unit: 4 * kib,
@@ -138,14 +101,14 @@ func TestLiesAreFound(t *testing.T) {
 		{"one bit of each body", read, nil, func(_ int, r *blockdev.Request) { flip(r, 3000) }, "damaged body"},
 		{"reads nothing", read, nil, func(_ int, r *blockdev.Request) { clear(r.Buf) }, "zeros"},
 		{"repeats one block", read, func(_ int, r *blockdev.Request) { r.Offset = 64 * kib }, nil, "the block of offset"},
-		{"swaps neighbours", write, swap(blockdev.Write), nil, "the block of offset"},
-		{"drops every second write", write, drop(2), nil, "older data|zeros|the data of write"},
-		{"drops one write in five", write, drop(5), nil, "older data|zeros|the data of write"},
-		{"drops all sequential writes but the first pass", headline[1], late(8), nil, "the data of write"},
+		{"swaps neighbours", write, bent.SwapWrites(), nil, "the block of offset"},
+		{"drops every second write", write, bent.DropWrites(func(n int) bool { return n%2 == 0 }), nil, "older data|zeros|the data of write"},
+		{"drops one write in five", write, bent.DropWrites(func(n int) bool { return n%5 == 0 }), nil, "older data|zeros|the data of write"},
+		{"drops all sequential writes but the first pass", headline[1], bent.DropWrites(func(n int) bool { return n >= 8 }), nil, "the data of write"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := drive()
-			_, _, err := turn(t, d, &bent{d, c.before, c.after}, section(c.work))
+			_, _, err := turn(t, d, &bent.Device{Device: d, Before: c.before, After: c.after}, section(c.work))
 			var bad *MismatchError
 			if !errors.As(err, &bad) {
 				t.Fatalf("the run ended with %v", err)
@@ -164,33 +127,6 @@ func matches(text, alternatives string) bool {
 		}
 	}
 	return false
-}
-
-// swap exchanges neighbouring blocks of 4 KiB.
-func swap(op blockdev.Op) func(int, *blockdev.Request) {
-	return func(_ int, r *blockdev.Request) {
-		if r.Op == op {
-			r.Offset ^= 4 * kib
-		}
-	}
-}
-
-// drop turns every n-th write into a flush: it succeeds and stores nothing.
-func drop(n int) func(int, *blockdev.Request) {
-	return func(i int, r *blockdev.Request) {
-		if r.Op == blockdev.Write && i%n == 0 {
-			r.Op = blockdev.Flush
-		}
-	}
-}
-
-// late drops every write after the n-th.
-func late(n int) func(int, *blockdev.Request) {
-	return func(i int, r *blockdev.Request) {
-		if r.Op == blockdev.Write && i >= n {
-			r.Op = blockdev.Flush
-		}
-	}
 }
 
 // Data of another round, mode or run is not what was to be read.
