@@ -36,6 +36,9 @@ type OpenOptions struct {
 	// MinGeneration refuses a header older than one that the caller has
 	// seen, with ErrStale: somebody put an old one back.
 	MinGeneration uint64
+	// AllowDiscard passes Discard on to the drive, which then shows which
+	// sectors are unused; as dm-crypt's allow_discards.
+	AllowDiscard bool
 }
 
 // Volume is an open encrypted volume: a blockdev.Device of the plaintext. Its
@@ -65,7 +68,7 @@ func Open(dev blockdev.Device, kek []byte, o OpenOptions) (*Volume, error) {
 		if err != nil {
 			return err
 		}
-		if v, err = newVolume(dev, h, key); err != nil {
+		if v, err = newVolume(dev, h, key, o.AllowDiscard); err != nil {
 			key.Close()
 		}
 		return err
@@ -76,13 +79,13 @@ func Open(dev blockdev.Device, kek []byte, o OpenOptions) (*Volume, error) {
 	return v, nil
 }
 
-func newVolume(dev blockdev.Device, h *luks2.Header, key *locked.Bytes) (*Volume, error) {
+func newVolume(dev blockdev.Device, h *luks2.Header, key *locked.Bytes, discard bool) (*Volume, error) {
 	c, err := xts.New(key.Bytes(), xts.Options{SectorSize: SectorSize, IVStep: SectorSize / 512})
 	if err != nil {
 		return nil, err
 	}
 	v := &Volume{under: dev, key: key, cipher: c, summary: *summarize(h)}
-	v.geo = makeGeometry(dev.Info(), "volume/"+c.Implementation(), SectorSize, h.DataOffset(), false)
+	v.geo = makeGeometry(dev.Info(), "volume/"+c.Implementation(), SectorSize, h.DataOffset(), discard)
 	v.info = v.geo.info
 	return v, nil
 }

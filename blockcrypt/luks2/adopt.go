@@ -35,7 +35,7 @@ func Adopt(dev Device, secret, kek []byte, info KeyInfo) error {
 	if err != nil {
 		return err
 	}
-	return wipeUnlisted(dev, m.slots)
+	return wipeAround(dev, m.slots[0])
 }
 
 func (h *Header) adoptable(dev Device) error {
@@ -82,14 +82,11 @@ func (m *metadata) freeArea() (uint64, error) {
 	return 0, fmt.Errorf("%w: the keyslots area is full", ErrFull)
 }
 
-// wipeUnlisted zeroes the keyslots area but for the given keyslots.
-func wipeUnlisted(dev Device, slots []keyslot) error {
-	for area := uint64(keyslotsStart); area < keyslotsStart+keyslotsSize; area += areaSize {
-		if slices.ContainsFunc(slots, func(k keyslot) bool { return k.area == area }) {
-			continue
-		}
-		n := min(areaSize, keyslotsStart+keyslotsSize-area)
-		if _, err := dev.WriteAt(make([]byte, n), int64(area)); err != nil {
+// wipeAround zeroes the keyslots area but for keyslot k.
+func wipeAround(dev Device, k keyslot) error {
+	end := k.area + k.areaSize
+	for _, gap := range [][2]uint64{{keyslotsStart, k.area}, {end, keyslotsStart + keyslotsSize}} {
+		if _, err := dev.WriteAt(make([]byte, gap[1]-gap[0]), int64(gap[0])); err != nil {
 			return fmt.Errorf("wiping the keyslots area: %w", err)
 		}
 	}

@@ -40,6 +40,7 @@ type fields struct {
 // Problems of one copy.
 var (
 	errNoMagic  = errors.New("no LUKS2 magic")
+	errMagic    = errors.New("magic is damaged")
 	errChecksum = errors.New("checksum does not match")
 )
 
@@ -69,7 +70,7 @@ func (f *fields) encode(i int) ([]byte, error) {
 // with the copy and never holds bytes of it that were not checked.
 func decode(b []byte, i int) (*fields, error) {
 	if string(b[:len(magics[i])]) != magics[i] {
-		return nil, errNoMagic
+		return nil, missing(b)
 	}
 	if v := binary.BigEndian.Uint16(b[offVersion:]); v == 1 {
 		return nil, &ProfileError{Where: "LUKS version", Got: "1", Want: "2"}
@@ -86,6 +87,15 @@ func decode(b []byte, i int) (*fields, error) {
 		return nil, fmt.Errorf("says it stands at %d", p)
 	}
 	return decodeText(b)
+}
+
+// missing tells a header whose magic was hit from something that never was
+// one: a damaged drive must not pass for a blank one.
+func missing(b []byte) error {
+	if bytes.HasPrefix(b[offAlgorithm:], []byte(hashName)) && binary.BigEndian.Uint64(b[offSize:]) == HeaderSize {
+		return errMagic
+	}
+	return errNoMagic
 }
 
 // wrongSize tells a header of another layout (LUKS2 has nine sizes) from a
@@ -105,8 +115,8 @@ func checksumOK(b []byte) bool {
 	h.Write(b[:offChecksum])
 	h.Write(make([]byte, offEnd-offChecksum))
 	h.Write(b[offEnd:])
-	sum := make([]byte, offEnd-offChecksum)
-	return bytes.Equal(h.Sum(sum[:0])[:sha256.Size], b[offChecksum:offChecksum+sha256.Size])
+	field := b[offChecksum:offEnd]
+	return bytes.Equal(h.Sum(nil), field[:sha256.Size]) && isZero(field[sha256.Size:])
 }
 
 func decodeText(b []byte) (*fields, error) {
