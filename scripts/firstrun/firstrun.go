@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
 	"sealbay/scripts/qemu"
 )
 
@@ -52,7 +53,7 @@ func firstRun(ctx context.Context, o options, stdout io.Writer) error {
 	var failed lastFailure
 	m := qemu.Machine{
 		Image: o.image, Drives: drives, Limit: o.limit, Cmdline: []string{"sealbay.job=" + o.job},
-		Console: io.MultiWriter(stdout, log, &failed),
+		Console: io.MultiWriter(stdout, log, &failed), Fancy: isTerminal(stdout),
 	}
 	start := time.Now()
 	answer, err := m.Run(ctx, accel)
@@ -67,6 +68,11 @@ func firstRun(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "run: all done in %.0f s; result in %s\n", time.Since(start).Seconds(), filepath.Join(o.out, result))
 	return nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func makeDrives(ctx context.Context, dir string) ([]qemu.Drive, error) {

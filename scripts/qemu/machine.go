@@ -39,6 +39,7 @@ type Machine struct {
 	Cmdline []string      // added to the kernel's command line
 	Drives  []Drive       //
 	Console io.Writer     // gets all that the machine prints
+	Fancy   bool          // Console is a terminal: programs may colour and overwrite lines
 	Limit   time.Duration // how long it may run
 }
 
@@ -65,7 +66,7 @@ func (m Machine) Run(ctx context.Context, accel Accel) (Answer, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, m.args(accel, initrd, answer)...)
 	var stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = unixLines{m.Console}, &stderr
+	cmd.Stdout, cmd.Stderr = &unixLines{w: m.Console}, &stderr
 	err = cmd.Run()
 	if ctx.Err() == context.DeadlineExceeded {
 		return Answer{}, fmt.Errorf("the machine did not end within %v", m.Limit)
@@ -106,6 +107,9 @@ func (m Machine) initrd(dir string) (string, error) {
 // the machine.
 func (m Machine) args(accel Accel, initrd, answer string) []string {
 	cmdline := append([]string{"console=ttyS0", "panic=-1", "loglevel=4"}, m.Cmdline...)
+	if !m.Fancy {
+		cmdline = append(cmdline, "TERM=dumb") // into the environment of PID 1 and all it starts
+	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-m", memory, "-smp", cpus,
 		"-kernel", filepath.Join(m.Image, "vmlinuz"), "-initrd", initrd, "-append", strings.Join(cmdline, " "),
@@ -130,10 +134,19 @@ func (d Drive) args(i int) []string {
 	}
 }
 
-// unixLines drops the carriage returns of a serial console.
-type unixLines struct{ w io.Writer }
+// unixLines turns a serial console's line ends, "\r\n", into "\n". A carriage
+// return alone overwrites the line and stays.
+type unixLines struct {
+	w    io.Writer
+	held bool // a "\r" that ended the last write
+}
 
-func (u unixLines) Write(p []byte) (int, error) {
-	_, err := io.WriteString(u.w, strings.ReplaceAll(string(p), "\r", ""))
+func (u *unixLines) Write(p []byte) (int, error) {
+	text := string(p)
+	if u.held {
+		text = "\r" + text
+	}
+	text, u.held = strings.CutSuffix(text, "\r")
+	_, err := io.WriteString(u.w, strings.ReplaceAll(text, "\r\n", "\n"))
 	return len(p), err
 }
