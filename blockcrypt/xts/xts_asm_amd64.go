@@ -9,6 +9,7 @@ import (
 )
 
 //go:generate go run -C _asm . -impl vaes512 -out ../xts_vaes512_amd64.s
+//go:generate go run -C _asm . -impl vex -out ../xts_vex_amd64.s
 
 func assembly() []implementation {
 	return []implementation{
@@ -16,6 +17,16 @@ func assembly() []implementation {
 			name:   "vaes-avx512",
 			reason: needs(cpuid.AESNI, cpuid.VAES, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.POPCNT),
 			expand: kernels{encrypt10VAES512, decrypt10VAES512, encrypt14VAES512, decrypt14VAES512}.expand,
+		},
+		{
+			name:   "vaes-avx2",
+			reason: needs(cpuid.AESNI, cpuid.VAES, cpuid.AVX2),
+			expand: kernels{encrypt10VAES256, decrypt10VAES256, encrypt14VAES256, decrypt14VAES256}.expand,
+		},
+		{
+			name:   "aesni-avx",
+			reason: needs(cpuid.AESNI, cpuid.AVX),
+			expand: kernels{encrypt10AESNI, decrypt10AESNI, encrypt14AESNI, decrypt14AESNI}.expand,
 		},
 	}
 }
@@ -48,3 +59,27 @@ func encrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint6
 
 //go:noescape
 func decrypt14VAES512(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt10VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt10VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt14VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt14VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt10AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt10AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt14AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt14AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)

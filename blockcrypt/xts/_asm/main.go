@@ -16,6 +16,8 @@ func main() {
 	switch *impl {
 	case "vaes512":
 		vaes512()
+	case "vex":
+		vex()
 	default:
 		log.Fatalf("unknown -impl %q", *impl)
 	}
