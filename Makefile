@@ -23,8 +23,8 @@ run: setup build image ## boot a box in QEMU: make keys, encrypt three drives, c
 node: build ## start a node on two 256 MiB files and say which qq commands to try
 	@scripts/try-node
 
-bench: build ## compare encrypted with plain I/O here: on TARGET=<file or block device>, else on a new file of 1 GiB
-	out/bin/sealbench run $(if $(TARGET),--target $(TARGET))
+bench: build ## compare encrypted with plain I/O here: on TARGET=<file or block device>, else on a new file of 1 GiB; more flags in BENCH=
+	out/bin/sealbench run $(if $(TARGET),--target '$(TARGET)') $(BENCH)
 
 vm-test: build image ## the tests that need the box's own kernel, in QEMU
 	go test -tags vm -p 1 -count=1 -run '^TestVM' -exec '$(CURDIR)/out/bin/vmrun -pack cryptsetup' $$(git grep -l '^//go:build vm' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -32,4 +32,4 @@ vm-test: build image ## the tests that need the box's own kernel, in QEMU
 clean: ## remove what was built
 	rm -rf out
 
-.PHONY: help setup build image run bench vm-test clean
+.PHONY: help setup build image run node bench vm-test clean

@@ -34,11 +34,18 @@ func overall(by map[stats.Verdict][]string, all int) (stats.Verdict, string) {
 		return stats.NoisyHost, "NOISY HOST: plain against itself did not hold 1.0, no verdict for " + list(stats.NoisyHost) +
 			". Quieten the machine or run more rounds." + alsoFailed(by)
 	case len(by[stats.Fail]) > 0:
-		return stats.Fail, "FAIL: encryption costs more than reads 5 %, writes 10 % in " + list(stats.Fail) + "."
+		return stats.Fail, "FAIL: encryption costs more than 5 % of reads or 10 % of writes in " + list(stats.Fail) + "."
 	case len(by[stats.Unresolved]) > 0:
 		return stats.Unresolved, "UNRESOLVED: the interval holds the line in " + list(stats.Unresolved) + ". More rounds narrow it."
 	}
-	return stats.Pass, fmt.Sprintf("PASS: encryption costs at most 5 %% of reads and 10 %% of writes, in throughput and median latency, in all %d workloads.", all)
+	return stats.Pass, fmt.Sprintf("PASS: encryption costs at most 5 %% of reads and 10 %% of writes, in throughput and in median latency, in %s.", "all of "+plural(all, "workload"))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func alsoFailed(by map[stats.Verdict][]string) string {

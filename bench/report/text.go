@@ -66,6 +66,9 @@ func target(t *bench.Target) string {
 	return strings.Join(parts, ", ")
 }
 
+// smallBlock is the size in bytes below which throughput is told in operations.
+const smallBlock = 64 << 10
+
 // The columns of the table.
 const columns = "  %-9s %9s %9s  %6s  %-15s  %6s  %s"
 
@@ -78,7 +81,11 @@ func (p *page) workload(w *bench.Workload) {
 		return
 	}
 	p.line("%s", p.dim(fmt.Sprintf(columns, "", "plain", "encrypted", "ratio", "95 % interval", "A/A", "line")))
-	p.row("MB/s", &plain.MBps, &enc.MBps, w.Throughput)
+	if w.BlockSize < smallBlock {
+		p.row("IOPS", &plain.IOPS, &enc.IOPS, w.Throughput)
+	} else {
+		p.row("MB/s", &plain.MBps, &enc.MBps, w.Throughput)
+	}
 	p.row("p50 us", &plain.P50, &enc.P50, w.Latency)
 	p.row("p99 us", plain.P99, enc.P99, w.Tail)
 	p.row("p99.9 us", plain.P999, enc.P999, nil)

@@ -20,8 +20,12 @@ type file struct {
 
 // openFile opens the file at name, or makes one: an unnamed one in the current
 // folder where name is "". A file that is made loses its name at once, so that
-// even a killed bench leaves nothing behind. want is the size asked for, or 0.
-func openFile(name string, want int64) (*file, error) {
+// even a killed bench leaves nothing behind.
+func openFile(name string, o Options) (*file, error) {
+	want := o.Size
+	if want == 0 {
+		want = o.Most
+	}
 	if name != "" {
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err == nil {
@@ -50,9 +54,6 @@ func makeFile(name string, want int64) (*file, error) {
 		name = filepath.Join(folder, "(temporary file)")
 	}
 	t := &file{name: name, path: procPath(f), f: f, made: true}
-	if want == 0 {
-		want = DefaultSize
-	}
 	if err := t.allocate(want); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -69,11 +70,10 @@ func adopt(name string, f *os.File, want int64) (*file, error) {
 		return nil, errors.Join(fmt.Errorf("target %s: %w", name, cause(err)), f.Close())
 	}
 	t := &file{name: name, path: procPath(f), f: f, was: st.Size()}
-	if st.Size() > 0 {
+	if n := st.Size(); n > 0 && n < MinSize {
+		return nil, errors.Join(fmt.Errorf("target %s: has %d bytes, the bench needs %d or an empty file", name, n, int64(MinSize)), f.Close())
+	} else if n > 0 {
 		return t, nil
-	}
-	if want == 0 {
-		want = DefaultSize
 	}
 	if err := t.allocate(want); err != nil {
 		return nil, errors.Join(err, t.close())

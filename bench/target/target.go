@@ -12,10 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
-	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/engine"
 )
 
 // Sizes in bytes.
@@ -33,12 +34,14 @@ const (
 type Options struct {
 	// Path of a block device or file; "" makes a file in the current folder.
 	Path string
-	// Size is how many bytes of it are used, the volume's header included;
-	// 0 takes DefaultSize or the whole target, whichever is less.
+	// Size is how many bytes of it are used, the volume's header included.
+	// 0 takes Most or the whole target, whichever is less.
 	Size int64
+	// Most is the Size where none is asked for; 0 means DefaultSize.
+	Most int64
 	// Erases is the path or serial that the caller gives up, or "".
 	Erases string
-	// Engine is "auto", "direct" or "io_uring".
+	// Engine is a name of package engine.
 	Engine string
 	// State is a folder with a local master key, for a target that already is
 	// a Sealbay volume; "" formats one under a random key.
@@ -63,6 +66,12 @@ type Target struct {
 // Open opens a target. Nothing is written before all that could refuse it was
 // asked. A target that was opened must be closed.
 func Open(o Options) (_ *Target, err error) {
+	if o.Most == 0 {
+		o.Most = DefaultSize
+	}
+	if o.Engine == "" {
+		o.Engine = engine.Auto
+	}
 	t := &Target{}
 	defer func() {
 		if err != nil {
@@ -72,7 +81,7 @@ func Open(o Options) (_ *Target, err error) {
 	path := o.Path
 	if isBlock(path) {
 		t.Identity, err = identify(path)
-	} else if t.file, err = openFile(path, o.Size); err == nil {
+	} else if t.file, err = openFile(path, o); err == nil {
 		path, t.Identity = t.file.path, t.file.identity()
 	}
 	if err != nil {
@@ -85,15 +94,15 @@ func Open(o Options) (_ *Target, err error) {
 }
 
 func (t *Target) open(path string, o Options) error {
-	dev, err := openEngine(path, o.Engine)
+	dev, err := engine.Open(path, o.Engine, engine.Options{})
 	if err != nil {
-		return err
+		return renamed(err, path, t.Identity.Path)
 	}
 	t.Raw = dev
 	if err := t.guard(o); err != nil {
 		return err
 	}
-	size, err := used(dev.Info(), t.Identity.Path, o.Size)
+	size, err := used(dev.Info(), t.Identity.Path, o)
 	if err != nil {
 		return err
 	}
@@ -109,9 +118,10 @@ func (t *Target) open(path string, o Options) error {
 }
 
 // used is how much of the device the bench may write to.
-func used(info blockdev.Info, path string, want int64) (int64, error) {
+func used(info blockdev.Info, path string, o Options) (int64, error) {
+	want := o.Size
 	if want == 0 {
-		want = min(DefaultSize, info.Size)
+		want = min(o.Most, info.Size)
 	}
 	want -= want % blockcrypt.SectorSize
 	switch {
@@ -135,15 +145,6 @@ func limit(info blockdev.Info, path string, size int64) blockdev.Info {
 }
 
 func (l *limited) Info() blockdev.Info { return l.info }
-
-// openEngine opens path with the named engine.
-func openEngine(path, engine string) (blockdev.Device, error) {
-	switch engine {
-	case "auto", "", direct.Engine:
-		return direct.Open(path, direct.Options{})
-	}
-	return nil, fmt.Errorf("engine %q: unknown, there are auto and direct", engine)
-}
 
 // Close closes the volume and the device, zeroes what was used unless the
 // volume was there before, and gives a file its former length back, or removes
@@ -170,6 +171,23 @@ func (t *Target) abandon() error {
 	}
 	return errors.Join(errs...)
 }
+
+// renamed puts the name that the user knows into an error that names a file
+// by its descriptor.
+func renamed(err error, path, name string) error {
+	if path == name {
+		return err
+	}
+	return &namedError{err, strings.ReplaceAll(err.Error(), path, name)}
+}
+
+type namedError struct {
+	error
+	text string
+}
+
+func (e *namedError) Error() string { return e.text }
+func (e *namedError) Unwrap() error { return e.error }
 
 // isBlock reports whether path names a block device.
 func isBlock(path string) bool {

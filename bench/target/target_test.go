@@ -120,7 +120,7 @@ func TestNothingOutside(t *testing.T) {
 
 func TestFilesRefused(t *testing.T) {
 	dir := t.TempDir()
-	text := write(t, filepath.Join(dir, "notes.txt"), bytes.Repeat([]byte("not blank\n"), size/10))
+	text := write(t, filepath.Join(dir, "notes.txt"), bytes.Repeat([]byte("not blank\n"), size/10+410))
 	short := write(t, filepath.Join(dir, "short"), make([]byte, 20<<20))
 	for _, c := range []struct {
 		o    Options
@@ -129,14 +129,15 @@ func TestFilesRefused(t *testing.T) {
 		{Options{Path: text}, "holds data that the bench would erase: unknown data at byte 0"},
 		{Options{Path: text, Erases: "/dev/sda"}, `is not what was given up: "/dev/sda"`},
 		{Options{Path: text, Erases: "notes.txt"}, "is not what was given up"},
-		{Options{Path: short}, "20971520 bytes are too few, the bench needs"},
-		{Options{Path: short, Size: size}, "has 20971520 bytes, not 33554432"},
+		{Options{Path: short}, "has 20971520 bytes, the bench needs"},
+		{Options{Path: text, Erases: text, Size: 64 << 20}, "bytes, not 67108864"},
+		{Options{Path: text, Erases: text, Size: 20 << 20}, "20971520 bytes are too few, the bench needs"},
 		{Options{Path: dir}, "is a directory"},
 		{Options{Path: "/dev/nothing-here"}, "target /dev/nothing-here: no such device"},
 		{Options{Path: "/dev/null"}, "neither a block device nor a regular file"},
 		{Options{Path: filepath.Join(dir, "no", "folder")}, "no such file or directory"},
 		{Options{Path: filepath.Join(dir, "new"), Size: 1 << 60}, "making room for"},
-		{Options{Path: filepath.Join(dir, "new"), Size: size, Engine: "spdk"}, `engine "spdk": unknown`},
+		{Options{Path: filepath.Join(dir, "new"), Size: size, Engine: "spdk"}, `no I/O engine "spdk"`},
 		{Options{Path: filepath.Join(dir, "new"), Size: size, State: dir}, "chmod 0700 " + dir},
 	} {
 		before := map[string][32]byte{text: sum(t, text), short: sum(t, short)}

@@ -24,6 +24,11 @@ var errUsage = errors.New("usage")
 // errPartial: the report was printed, but is not whole.
 var errPartial = errors.New("interrupted: the report covers whole rounds only")
 
+// statusError is an exit code of a command that has already said why.
+type statusError struct{ code int }
+
+func (e *statusError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
 // Run is the whole command.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
@@ -38,10 +43,13 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errors.Join(errUsage, err) })
-	root.AddCommand(runCommand())
+	root.AddCommand(runCommand(), cipherCommand(), probeCommand())
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if status := new(statusError); errors.As(err, &status) {
+		return status.code
 	}
 	text, code := explain(err)
 	if code == 2 {

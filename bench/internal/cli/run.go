@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"sealbay/bench/report"
 	"sealbay/bench/target"
 	"sealbay/bench/workload"
+	"sealbay/blockcrypt/blockdev/engine"
 )
 
 // runFlags are the flags of "sealbench run".
@@ -44,7 +46,7 @@ func runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use: "run", Short: "Compare encrypted with plain I/O on a drive or file",
-		Long: runLong, Example: runExample, Args: noArgs,
+		Long: runLong, Example: runExample, Args: noArgs, DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.run(c.Context(), c.Flags().Changed, c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -55,7 +57,7 @@ func runCommand() *cobra.Command {
 	fl.Var(&f.size, "size", "how much of it to use, the volume's header of 16 MiB included\n(default: 1GiB, or all of a smaller target)")
 	fl.StringVar(&f.target.Erases, "i-know-this-erases", "", "path or serial of a target that holds data, to run on it all the same")
 	fl.StringVar(&f.target.State, "state", "", "folder with a local master key: run on the Sealbay volume that is\non the target (its data are erased, its header is kept)")
-	fl.StringVar(&f.target.Engine, "engine", "auto", "auto or direct")
+	fl.StringVar(&f.target.Engine, "engine", engine.Auto, "one of "+strings.Join(engine.Names(), ", "))
 	fl.StringVar(&f.workloads, "workloads", "", "which workloads, such as W1,W3 (default: W1 to W4)")
 	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
 	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for each mode in a round")
@@ -86,6 +88,9 @@ func (f *runFlags) plan(set func(string) bool) (bench.Plan, error) {
 	}
 	f.target.Size = int64(f.size)
 	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Section: f.section, Warmup: f.section / 5, Seed: f.seed}
+	if !slices.Contains(engine.Names(), f.target.Engine) {
+		return p, fmt.Errorf("--engine %q: want one of %s", f.target.Engine, strings.Join(engine.Names(), ", "))
+	}
 	if f.size > 0 && f.size < target.MinSize {
 		return p, fmt.Errorf("--size %d: the bench needs at least %d MiB", f.size, target.MinSize>>20)
 	}
@@ -93,9 +98,7 @@ func (f *runFlags) plan(set func(string) bool) (bench.Plan, error) {
 }
 
 func (f *runFlags) applyQuick(set func(string) bool) {
-	if !set("size") {
-		f.size = 256 << 20
-	}
+	f.target.Most = 256 << 20
 	if !set("rounds") {
 		f.rounds = 5
 	}
@@ -113,7 +116,7 @@ func (f *runFlags) run(ctx context.Context, set func(string) bool, stdout, stder
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.close()) }()
+	defer func() { err = errors.Join(err, out.drop()) }()
 	res, err := f.measure(ctx, plan, stderr)
 	if err != nil {
 		return err
@@ -122,7 +125,7 @@ func (f *runFlags) run(ctx context.Context, set func(string) bool, stdout, stder
 	if f.json == "-" {
 		people = stderr
 	}
-	if err := errors.Join(report.Text(people, res, colorful(people)), out.write(res)); err != nil {
+	if err := errors.Join(report.Text(people, res, colorful(people)), out.write(func(w io.Writer) error { return report.JSON(w, res) })); err != nil {
 		return err
 	}
 	if res.Status != bench.Complete {
@@ -148,39 +151,4 @@ func (f *runFlags) measure(ctx context.Context, plan bench.Plan, stderr io.Write
 	res.Target.Path, res.Target.Kind, res.Target.Model, res.Target.Serial = id.Path, id.Kind, id.Model, id.Serial
 	res.Target.FileSystem, res.Target.Backing = id.FileSystem, id.Backing
 	return res, nil
-}
-
-// jsonFile is where the JSON goes: nowhere, standard output, or a file that is
-// made before the run, so that a wrong path costs no measurement.
-type jsonFile struct {
-	w io.Writer
-	f *os.File
-}
-
-func createJSON(path string, stdout io.Writer) (*jsonFile, error) {
-	switch path {
-	case "":
-		return &jsonFile{}, nil
-	case "-":
-		return &jsonFile{w: stdout}, nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("--json: %w", err)
-	}
-	return &jsonFile{w: f, f: f}, nil
-}
-
-func (j *jsonFile) write(res *bench.Result) error {
-	if j.w == nil {
-		return nil
-	}
-	return report.JSON(j.w, res)
-}
-
-func (j *jsonFile) close() error {
-	if j.f == nil {
-		return nil
-	}
-	return j.f.Close()
 }
