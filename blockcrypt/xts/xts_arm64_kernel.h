@@ -1,0 +1,146 @@
+// One kernel, included by xts_arm64.s with FUNC, AES, MIX, ROUNDS, KEYS (the
+// offset of the round keys in the schedule) and, for 14 rounds, AES256 set.
+
+// func FUNC(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+//
+// The frame holds the tweaks of eight sectors.
+TEXT FUNC(SB), 0, $128-64
+	MOVD s+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD sector+24(FP), R3
+	MOVD n+32(FP), R4
+	MOVD iv+40(FP), R5
+	MOVD step+48(FP), R6
+	MOVD $0, R12
+
+	ADD    $KEYS, R0, R14
+	VLD1.P 64(R14), [V16.B16, V17.B16, V18.B16, V19.B16]
+	VLD1.P 64(R14), [V20.B16, V21.B16, V22.B16, V23.B16]
+	VLD1.P 48(R14), [V24.B16, V25.B16, V26.B16]
+#ifdef AES256
+	VLD1.P 64(R14), [V27.B16, V28.B16, V29.B16, V30.B16]
+#endif
+
+sector:
+	CBNZ R12, have
+
+	// The tweaks of the next eight sectors.
+	IV(V0)
+	IV(V1)
+	IV(V2)
+	IV(V3)
+	IV(V4)
+	IV(V5)
+	IV(V6)
+	IV(V7)
+	ADD $480, R0, R14
+	MOVD $(ROUNDS-1), R13
+
+round:
+	VLD1.P 16(R14), [V31.B16]
+	ROUND8(AESE, AESMC, V31.B16)
+	SUBS   $1, R13
+	BNE    round
+	VLD1.P 16(R14), [V31.B16]
+	LAST8(AESE, V31.B16)
+	VLD1   (R14), [V31.B16]
+	XOR8(V31.B16)
+	MOVD   $tweaks-128(SP), R7
+	MOVD   R7, R14
+	VST1.P [V0.B16, V1.B16, V2.B16, V3.B16], 64(R14)
+	VST1   [V4.B16, V5.B16, V6.B16, V7.B16], (R14)
+	MOVD   $8, R12
+
+have:
+	LDP.P 16(R7), (R8, R9)
+	SUB   $1, R12
+	MOVD  R3, R11
+
+turn:
+	CMP $128, R11
+	BLT tail
+	TWEAK(V8)
+	TWEAK(V9)
+	TWEAK(V10)
+	TWEAK(V11)
+	TWEAK(V12)
+	TWEAK(V13)
+	TWEAK(V14)
+	TWEAK(V15)
+	VLD1.P 64(R2), [V0.B16, V1.B16, V2.B16, V3.B16]
+	VLD1.P 64(R2), [V4.B16, V5.B16, V6.B16, V7.B16]
+	XOREACH
+	ROUND8(AES, MIX, V16.B16)
+	ROUND8(AES, MIX, V17.B16)
+	ROUND8(AES, MIX, V18.B16)
+	ROUND8(AES, MIX, V19.B16)
+	ROUND8(AES, MIX, V20.B16)
+	ROUND8(AES, MIX, V21.B16)
+	ROUND8(AES, MIX, V22.B16)
+	ROUND8(AES, MIX, V23.B16)
+	ROUND8(AES, MIX, V24.B16)
+#ifdef AES256
+	ROUND8(AES, MIX, V25.B16)
+	ROUND8(AES, MIX, V26.B16)
+	ROUND8(AES, MIX, V27.B16)
+	ROUND8(AES, MIX, V28.B16)
+	LAST8(AES, V29.B16)
+	XOR8(V30.B16)
+#else
+	LAST8(AES, V25.B16)
+	XOR8(V26.B16)
+#endif
+	XOREACH
+	VST1.P [V0.B16, V1.B16, V2.B16, V3.B16], 64(R1)
+	VST1.P [V4.B16, V5.B16, V6.B16, V7.B16], 64(R1)
+	SUB    $128, R11
+	B      turn
+
+	// What is left of the sector, block by block.
+tail:
+	CBZ R11, next
+	TWEAK(V8)
+	VLD1.P 16(R2), [V0.B16]
+	VEOR   V8.B16, V0.B16, V0.B16
+	AES    V16.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V17.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V18.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V19.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V20.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V21.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V22.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V23.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V24.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V25.B16, V0.B16
+#ifdef AES256
+	MIX    V0.B16, V0.B16
+	AES    V26.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V27.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V28.B16, V0.B16
+	MIX    V0.B16, V0.B16
+	AES    V29.B16, V0.B16
+	VEOR   V30.B16, V0.B16, V0.B16
+#else
+	VEOR   V26.B16, V0.B16, V0.B16
+#endif
+	VEOR   V8.B16, V0.B16, V0.B16
+	VST1.P [V0.B16], 16(R1)
+	SUB    $16, R11
+	B      tail
+
+next:
+	SUBS $1, R4
+	BNE  sector
+	RET
