@@ -14,19 +14,19 @@ import (
 // key, opens what is ours, and formats what is blank if it may. Repeating it
 // is harmless and costs little where nothing changed.
 func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
-	n.drives.hands.Lock()
-	defer n.drives.hands.Unlock()
-	changed, err := n.drives.scan()
+	changed, err := n.seeDrives()
 	if err != nil {
 		return err
 	}
 	if changed { // looking for data takes megabytes; idle nodes should not keep them
 		defer debug.FreeOSMemory()
 	}
-	if err := n.keys.ensure(n.drives.strangers()); err != nil {
+	if _, err := n.keys.fetch(ctx); err != nil { // may take seconds: nobody's hands are tied
 		return err
 	}
-	key, err := n.keys.fetch(ctx)
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	key, err := n.keys.fetch(ctx) // from memory, and the one that is current now
 	if err != nil {
 		return err
 	}
@@ -36,13 +36,21 @@ func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 			return err
 		}
 	}
-	if !formatBlank {
-		return nil
-	}
-	if blank := n.drives.blank(); len(blank) > 0 {
+	if blank := n.drives.blank(); formatBlank && len(blank) > 0 {
 		return n.drives.format(blank, key, n.keys.info())
 	}
 	return nil
+}
+
+// seeDrives brings the table up to date and, on a node that has none, makes
+// the key store.
+func (n *Node) seeDrives() (changed bool, err error) {
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	if changed, err = n.drives.scan(); err != nil {
+		return false, err
+	}
+	return changed, n.keys.ensure(n.drives.strangers())
 }
 
 // Once brings the drives up, proves by reading every header anew that each

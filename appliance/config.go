@@ -16,6 +16,7 @@ type Config struct {
 	StateDir    string   // the folder on the boot drive
 	Drives      []string // patterns of paths (filepath.Match) where data drives may be
 	Socket      string   // of the control interface
+	Listen      string   // address for remote clients over TLS; empty: none
 	FormatBlank bool     // format every blank drive found at start
 	Log         *slog.Logger
 }
@@ -33,6 +34,7 @@ func ParseFlags(args []string, stderr io.Writer) (c Config, once bool, err error
 	f.StringVar(&c.StateDir, "state", DefaultState, "`folder` for keys and configuration; made if it is not there")
 	drives := f.String("drives", DefaultDrives, "comma-separated `patterns` of files or block devices that may be data drives")
 	f.StringVar(&c.Socket, "socket", rest.DefaultSocket, "Unix `socket` to serve")
+	f.StringVar(&c.Listen, "listen", "", "`address` (:8000) for remote clients over TLS, let in by tokens; none if empty")
 	f.BoolVar(&c.FormatBlank, "format-blank", false, "format every drive that is blank at start")
 	f.BoolVar(&once, "once", false, "bring the drives up, print them and exit: 0 if all is well")
 	if err := f.Parse(args); err != nil {

@@ -25,6 +25,7 @@ type drive struct {
 	refused keyring.ID // the key that the drive refused since it came
 	known   bool       // in drives.json, or opened by our key since start
 	fresh   bool       // formatted since start
+	copied  uint64     // generation of the header copy on the boot drive
 }
 
 func (d *drive) ours() bool { return d.rec.UUID != "" }

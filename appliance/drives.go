@@ -25,6 +25,8 @@ type table struct {
 	patterns []string
 	state    *state
 	log      *slog.Logger
+	headers  *headers
+	changed  func() // called after every change to a header or to which drives there are
 
 	hands  sync.Mutex // guards drives; held for a whole operation on them
 	drives []*drive
@@ -41,11 +43,15 @@ type view struct {
 
 // loadTable starts with every drive in drives.json absent.
 func loadTable(s *state, patterns []string, log *slog.Logger) (*table, error) {
-	t := &table{patterns: patterns, state: s, log: log}
 	records, err := s.loadDrives()
 	if err != nil {
 		return nil, err
 	}
+	h, err := openHeaders(s)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{patterns: patterns, state: s, log: log, headers: h, changed: func() {}}
 	for _, r := range records {
 		t.drives = append(t.drives, &drive{rec: r, known: true, state: rest.DriveAbsent})
 	}
@@ -80,6 +86,7 @@ func (t *table) scan() (changed bool, err error) {
 	}
 	if changed = changed || len(came) > 0; changed {
 		t.publish()
+		t.changed()
 	}
 	return changed, nil
 }
@@ -224,20 +231,27 @@ func (t *table) fresh() map[string]bool {
 // forget strikes a drive off the table. The caller holds hands.
 func (t *table) forget(d *drive) error {
 	t.drives = slices.DeleteFunc(t.drives, func(x *drive) bool { return x == d })
-	return t.save()
+	return errors.Join(t.save(), t.headers.drop(d.rec.UUID))
 }
 
-// save writes drives.json and publishes the table. Only drives that open, or
-// did, are worth remembering: a stranger that our key does not open is not.
+// save writes drives.json, keeps copies of headers that changed and publishes
+// the table. Only drives that open, or did, are worth remembering: a stranger
+// that our key does not open is not.
 func (t *table) save() error {
 	var records []record
+	var failed error
 	for _, d := range t.drives {
-		if d.ours() && d.known {
-			records = append(records, d.rec)
+		if !d.ours() || !d.known {
+			continue
+		}
+		records = append(records, d.rec)
+		if d.vol != nil {
+			failed = errors.Join(failed, t.headers.keep(d))
 		}
 	}
 	t.publish()
-	return t.state.saveDrives(records)
+	t.changed()
+	return errors.Join(failed, t.state.saveDrives(records))
 }
 
 // publish makes the view anew.
@@ -301,7 +315,7 @@ func (t *table) close() error {
 			all = errors.Join(all, fmt.Errorf("closing %s: %w", d.name(), err))
 		}
 	}
-	return all
+	return errors.Join(all, t.headers.folder.Close())
 }
 
 // atOnce is how many drives are worked on side by side.

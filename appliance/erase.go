@@ -52,7 +52,7 @@ func (t *table) erase(d *drive) (rest.EraseReceipt, error) {
 		Serial: d.rec.Serial, UUID: d.rec.UUID, Path: d.found.Path, Time: time.Now().UTC(), Method: eraseMethod,
 		HeaderSHA256Before: hex.EncodeToString(e.Before[:]), HeaderSHA256After: hex.EncodeToString(e.After[:]),
 	}
-	err = d.detach()
+	err = errors.Join(d.detach(), t.headers.drop(d.rec.UUID))
 	d.rec, d.known = record{}, false
 	d.set(rest.DriveForeign, "crypto-erased, holds the remains of data that nothing opens")
 	return receipt, errors.Join(err, t.save())

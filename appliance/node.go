@@ -8,8 +8,11 @@ package appliance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -21,14 +24,16 @@ import (
 
 // Node is the daemon: its subsystems, in the order in which they start.
 type Node struct {
-	cfg    Config
-	log    *slog.Logger
-	state  *state       // the folder on the boot drive
-	audit  *audit.Log   // who did what
-	keys   *keys        // the key store, and the master key in memory
-	drives *table       // what is attached, known and open
-	phase  phase        // sealed, unlocking, open, rotating, degraded
-	server *rest.Server // the control interface
+	cfg        Config
+	log        *slog.Logger
+	state      *state       // the folder on the boot drive
+	audit      *audit.Log   // who did what
+	keys       *keys        // the key store, and the master key in memory
+	drives     *table       // what is attached, known and open
+	phase      phase        // sealed, unlocking, open, rotating, degraded
+	rehearsals *rehearsals  // would every drive open after a restart?
+	tokens     *tokens      // of remote clients
+	server     *rest.Server // the control interface
 
 	kick chan struct{} // look at the drives now
 }
@@ -42,7 +47,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, state: s, kick: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Log, state: s, kick: make(chan struct{}, 1), rehearsals: newRehearsals()}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -53,47 +58,86 @@ func (n *Node) open() (err error) {
 	if n.audit, err = audit.Open(n.state.folder.Path(auditFile)); err != nil {
 		return err
 	}
-	n.keys = openKeys(n.state, n.log)
-	if n.drives, err = loadTable(n.state, n.cfg.Drives, n.log); err != nil {
+	if n.keys, err = openKeys(n.state, n.log, n.look); err != nil {
 		return errors.Join(err, n.audit.Close())
 	}
+	if n.drives, err = loadTable(n.state, n.cfg.Drives, n.log); err != nil {
+		return errors.Join(err, n.keys.close(), n.audit.Close())
+	}
+	n.drives.changed = n.rehearsals.changed
+	if n.tokens, err = loadTokens(n.state); err != nil {
+		return errors.Join(err, n.drives.close(), n.keys.close(), n.audit.Close())
+	}
 	n.server = rest.NewServer(n, n.audit, n.log)
+	n.server.Tokens = n.tokens
 	return nil
 }
 
 // Run brings the node up and serves until ctx ends.
 func (n *Node) Run(ctx context.Context) error {
-	listener, notes, err := rest.Listen(n.cfg.Socket)
+	listeners, err := n.listen()
 	if err != nil {
 		return err
-	}
-	for _, note := range notes {
-		n.log.Warn(note)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { n.watch(ctx) })
-	wg.Go(func() { n.hotPlug(ctx) })
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(listener) }()
+	for _, work := range []func(context.Context){n.watch, n.hotPlug, n.rehearse} {
+		wg.Go(func() { work(ctx) })
+	}
+	served := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { served <- n.server.Serve(l, l.secure) }()
+	}
 	n.log.Info("serving", "socket", n.cfg.Socket)
 	select {
 	case err = <-served:
+		err = errors.Join(err, n.stopServing(served, len(listeners)-1))
 	case <-ctx.Done():
-		err = n.stopServing(served)
+		err = n.stopServing(served, len(listeners))
 	}
 	cancel()
 	wg.Wait()
 	return err
 }
 
+// listener is a socket to serve, and how it is secured if it is on the network.
+type listener struct {
+	net.Listener
+	secure *tls.Config
+}
+
+// listen opens the Unix socket and, if asked to, the port for remote clients.
+func (n *Node) listen() ([]listener, error) {
+	unix, notes, err := rest.Listen(n.cfg.Socket)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		n.log.Warn(note)
+	}
+	if n.cfg.Listen == "" {
+		return []listener{{unix, nil}}, nil
+	}
+	remote, err := n.listenTLS(n.cfg.Listen)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(), os.Remove(n.cfg.Socket))
+	}
+	return []listener{{unix, nil}, remote}, nil
+}
+
 // stopServing lets requests under way finish: a rotation is not cut.
-func (n *Node) stopServing(served chan error) error {
+func (n *Node) stopServing(served chan error, left int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := n.server.Shutdown(ctx)
-	return errors.Join(err, <-served, os.Remove(n.cfg.Socket))
+	for range left {
+		err = errors.Join(err, <-served)
+	}
+	if rm := os.Remove(n.cfg.Socket); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+		err = errors.Join(err, rm)
+	}
+	return err
 }
 
 // Close closes the drives, wipes the keys and gives the state folder back.

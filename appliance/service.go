@@ -14,29 +14,6 @@ import (
 // memory.
 var _ rest.Node = (*Node)(nil)
 
-// Status answers encryption_get_status.
-func (n *Node) Status() rest.Status {
-	n.keys.mu.RLock()
-	defer n.keys.mu.RUnlock()
-	if n.keys.broken != nil {
-		return rest.Status{Status: rest.Corrupted}
-	}
-	if n.keys.config == nil {
-		return rest.Status{Status: rest.NotEncrypted}
-	}
-	return rest.Status{
-		Status:              string(n.keys.store.Health().Status),
-		Type:                string(n.keys.config.Type),
-		LastKeyRotationTime: n.keys.config.LastKeyRotation,
-	}
-}
-
-// KeyStore answers encryption_get_key_store.
-func (n *Node) KeyStore() rest.KeyStore {
-	s := n.Status()
-	return rest.KeyStore{Type: s.Type, Local: &rest.LocalStore{Status: s.Status}}
-}
-
 // Drives answers drive_list.
 func (n *Node) Drives() rest.DriveList { return rest.DriveList{Drives: n.drives.now().drives} }
 
@@ -45,29 +22,6 @@ func (n *Node) Volumes() rest.VolumeList { return rest.VolumeList{Volumes: n.dri
 
 // Version answers version.
 func (n *Node) Version() rest.Version { return version() }
-
-// State answers node_state_get.
-func (n *Node) State() rest.NodeState {
-	s := rest.NodeState{}
-	for _, d := range n.drives.now().drives {
-		switch d.State {
-		case rest.DriveOpen:
-			s.DrivesOpen++
-			s.DrivesKnown++
-		case rest.DriveAbsent:
-			s.DrivesKnown++
-			s.Alerts = append(s.Alerts, "drive "+driveName(d)+" is absent")
-		case rest.DriveLocked, rest.DriveFailed:
-			if d.UUID != "" {
-				s.DrivesKnown++
-			}
-			s.DrivesLocked++
-			s.Alerts = append(s.Alerts, "drive "+driveName(d)+" is "+d.State+": "+d.Detail)
-		}
-	}
-	s.State, s.Since = n.phase.update(n.keys.have(), s.DrivesOpen == s.DrivesKnown && s.DrivesLocked == 0)
-	return s
-}
 
 // FormatDrive makes an encrypted volume of one blank drive.
 func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Drive, error) {

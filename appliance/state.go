@@ -62,6 +62,7 @@ type storeConfig struct {
 	Epoch           uint64       `json:"epoch"` // counts the master keys of this node, from 1
 	Created         time.Time    `json:"config_creation_time"`
 	LastKeyRotation time.Time    `json:"last_key_rotation_time"`
+	KMS             *kmsConfig   `json:"kms,omitempty"`
 }
 
 // record is what drives.json keeps of one drive.
@@ -88,7 +89,7 @@ func (s *state) loadStore() (*storeConfig, error) {
 	if ok, err := s.load(storeFile, &c); err != nil || !ok {
 		return nil, err
 	}
-	return &c, s.check(storeFile, c.Version, c.Type == keyring.Local, "type", string(c.Type))
+	return &c, s.check(storeFile, c.Version, c.Type == keyring.Local || c.Type == keyring.KMS, "type", string(c.Type))
 }
 
 func (s *state) saveStore(c storeConfig) error {

@@ -38,7 +38,7 @@ func (a *app) onDrive(name, short string, run func(context.Context, rest.DriveSe
 func (a *app) driveFormat() *cobra.Command {
 	return a.onDrive("drive_format", "Format a blank drive as an encrypted volume", func(ctx context.Context, d rest.DriveSelect) error {
 		var made rest.Drive
-		if err := a.client().Call(ctx, "POST", "/v1/drives/format", d, &made); err != nil {
+		if err := a.call(ctx, "POST", "/v1/drives/format", d, &made); err != nil {
 			return err
 		}
 		return a.ui.json(made)
@@ -51,7 +51,7 @@ func (a *app) driveForget() *cobra.Command {
 		if err := a.ui.confirm(yes, "Forget drive "+d.Serial+"? If it returns, only its rescue key or a recovery bundle will open it."); err != nil {
 			return err
 		}
-		return a.client().Call(ctx, "POST", "/v1/drives/forget", d, nil)
+		return a.call(ctx, "POST", "/v1/drives/forget", d, nil)
 	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
@@ -64,7 +64,7 @@ func (a *app) driveCryptoErase() *cobra.Command {
 			return err
 		}
 		var receipt rest.EraseReceipt
-		if err := a.client().Call(ctx, "POST", "/v1/drives/crypto-erase", d, &receipt); err != nil {
+		if err := a.call(ctx, "POST", "/v1/drives/crypto-erase", d, &receipt); err != nil {
 			return err
 		}
 		return a.ui.json(receipt)
@@ -81,7 +81,7 @@ func (a *app) driveRescueKey() *cobra.Command {
 			return err
 		}
 		var key rest.RescueKey
-		if err := a.client().Call(ctx, "POST", "/v1/drives/rescue-key", d, &key); err != nil {
+		if err := a.call(ctx, "POST", "/v1/drives/rescue-key", d, &key); err != nil {
 			return f.abandon(err)
 		}
 		defer clear(key.Key)

@@ -31,7 +31,7 @@ type keyStoreView struct {
 
 func (a *app) getKeyStore(ctx context.Context) error {
 	var k rest.KeyStore
-	if err := a.client().Call(ctx, "GET", "/v2/encryption/key-store", nil, &k); err != nil {
+	if err := a.call(ctx, "GET", "/v2/encryption/key-store", nil, &k); err != nil {
 		return err
 	}
 	view := keyStoreView{Type: k.Type, Details: k.Local}
@@ -43,7 +43,7 @@ func (a *app) getKeyStore(ctx context.Context) error {
 
 func (a *app) rehearse(ctx context.Context) error {
 	var r rest.Rehearsal
-	if err := a.client().Call(ctx, "POST", "/v1/encryption/rehearse", nil, &r); err != nil {
+	if err := a.call(ctx, "POST", "/v1/encryption/rehearse", nil, &r); err != nil {
 		return err
 	}
 	if err := a.ui.json(r); err != nil {
@@ -69,7 +69,7 @@ func (a *app) setKeyStoreCommand() *cobra.Command {
 	}
 	set.AddCommand(
 		a.command("local", "Keep the master key in a root-only file on the boot drive", func(ctx context.Context) error {
-			return a.client().Call(ctx, "PUT", "/v2/encryption/key-store", rest.SetKeyStore{Type: rest.TypeLocal}, nil)
+			return a.call(ctx, "PUT", "/v2/encryption/key-store", rest.SetKeyStore{Type: rest.TypeLocal}, nil)
 		}),
 		a.setKMSCommand())
 	return set
@@ -114,14 +114,14 @@ func (a *app) setKMS(ctx context.Context, kms rest.KMSConfig, createName string)
 		}
 		kms.KeyID = id
 	}
-	return a.client().Call(ctx, "PUT", "/v2/encryption/key-store", rest.SetKeyStore{Type: rest.TypeKMS, KMS: &kms}, nil)
+	return a.call(ctx, "PUT", "/v2/encryption/key-store", rest.SetKeyStore{Type: rest.TypeKMS, KMS: &kms}, nil)
 }
 
 // createKey has the KMS create and activate a key and says its ID at once: it
 // exists from here on, whatever becomes of the rest.
 func (a *app) createKey(ctx context.Context, kms *rest.KMSConfig, name string) (string, error) {
 	var made rest.CreatedKey
-	if err := a.client().Call(ctx, "POST", "/v2/encryption/external-kms/keys/create", rest.CreateKey{KMS: kms, KeyName: name}, &made); err != nil {
+	if err := a.call(ctx, "POST", "/v2/encryption/external-kms/keys/create", rest.CreateKey{KMS: kms, KeyName: name}, &made); err != nil {
 		return "", err
 	}
 	return made.KeyID, a.ui.say("A new KMS key was created with ID %s", made.KeyID)
@@ -148,7 +148,7 @@ func (a *app) rotate(ctx context.Context, key keyChoice) error {
 		}
 		key.id = id
 	}
-	if err := a.client().Call(ctx, "POST", "/v2/encryption/rotate-keys", rest.RotateKeys{KeyID: key.id}, nil); err != nil {
+	if err := a.call(ctx, "POST", "/v2/encryption/rotate-keys", rest.RotateKeys{KeyID: key.id}, nil); err != nil {
 		return err
 	}
 	return a.ui.say("Key rotation complete")
@@ -166,7 +166,7 @@ func (a *app) replaceCertsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.client().Call(cmd.Context(), "POST", "/v1/encryption/kms-certs", certs, nil)
+		return a.call(cmd.Context(), "POST", "/v1/encryption/kms-certs", certs, nil)
 	}
 	return cmd
 }

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,10 +12,15 @@ import (
 	"sealbay/appliance/rest"
 )
 
+const defaultPort = 8000 // of a node that serves remote clients
+
 // app is one run of qq.
 type app struct {
 	ui     *ui
 	socket string
+	host   string // of another node; empty: the one behind socket
+	port   int
+	store  string // file of credentials for other nodes
 }
 
 // Run is qq: it carries out args and returns the exit status.
@@ -41,14 +48,16 @@ func (a *app) root() *cobra.Command {
 		RunE:             noCommand,
 	}
 	root.PersistentFlags().StringVar(&a.socket, "socket-path", rest.DefaultSocket, "the daemon's Unix `socket`")
+	root.PersistentFlags().StringVar(&a.host, "host", "", "`name` or address of another node, reached over TLS")
+	root.PersistentFlags().IntVar(&a.port, "port", defaultPort, "`port` of the other node")
+	root.PersistentFlags().StringVar(&a.store, "credentials-store", filepath.Join(os.Getenv("HOME"), ".sealbay_cred"), "`file` that keeps the tokens of login")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	root.AddCommand(a.encryptionCommands()...)
 	root.AddCommand(a.driveCommands()...)
 	root.AddCommand(a.nodeCommands()...)
+	root.AddCommand(a.loginCommands()...)
 	return root
 }
-
-func (a *app) client() *rest.Client { return rest.NewUnixClient(a.socket) }
 
 // get makes a command that prints the answer to one GET.
 func (a *app) get(name, short, path string) *cobra.Command {
@@ -57,7 +66,7 @@ func (a *app) get(name, short, path string) *cobra.Command {
 
 func (a *app) printGet(ctx context.Context, path string) error {
 	var answer any
-	if err := a.client().Call(ctx, "GET", path, nil, &answer); err != nil {
+	if err := a.call(ctx, "GET", path, nil, &answer); err != nil {
 		return err
 	}
 	return a.ui.json(answer)

@@ -120,6 +120,10 @@ func (u *ui) fail(err error) int {
 		u.note("Connection error: %s", connectionAdvice(err))
 		return exitError
 	}
+	if errors.Is(err, rest.ErrFingerprint) {
+		u.note("Connection error: %v; if the node made a new one, log in again with --fingerprint, else somebody stands in between", err)
+		return exitError
+	}
 	u.note("Command error: %v", err)
 	return exitError
 }

@@ -22,6 +22,7 @@ type Client struct {
 	http   http.Client
 	base   string
 	target string // for messages
+	token  string
 }
 
 // NewUnixClient makes a client of the daemon behind the Unix socket at path.
@@ -31,6 +32,18 @@ func NewUnixClient(path string) *Client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	return &Client{http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, base: "http://sealbay", target: path}
+}
+
+// NewTLSClient makes a client of the node at addr (host:port) that shows token.
+// The node is known by the SHA-256 fingerprint of its certificate, in
+// hexadecimal; ErrFingerprint if it shows another.
+func NewTLSClient(addr, fingerprint, token string) *Client {
+	transport := &http.Transport{
+		DialContext:       (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:   pinned(fingerprint),
+		DisableKeepAlives: true,
+	}
+	return &Client{http: http.Client{Transport: transport}, base: "https://" + addr, target: addr, token: token}
 }
 
 // Call sends in (nil for no body) and decodes the answer into out (nil to
@@ -43,6 +56,9 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if errors.Is(err, ErrFingerprint) {
+			return fmt.Errorf("%s: %w", c.target, ErrFingerprint)
+		}
 		return fmt.Errorf("%w: %s: %w", ErrConnect, c.target, cause(err))
 	}
 	defer resp.Body.Close()
@@ -72,6 +88,9 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err == nil && c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if err == nil && in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -23,6 +23,10 @@ type Node interface {
 	CryptoErase(context.Context, DriveSelect) (EraseReceipt, error)
 	Volumes() VolumeList
 
+	CreateToken(context.Context, NewToken) (Token, error)
+	RevokeToken(context.Context, TokenSelect) error
+	ListTokens() TokenList
+
 	State() NodeState
 	Version() Version
 }

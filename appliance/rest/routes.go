@@ -51,6 +51,9 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/node/state", r, "", 0, get(n.State)},
 		{"GET", "/v1/version", "", "", 0, get(n.Version)},
 		{"GET", "/v1/session/who-am-i", "", "", 0, whoAmI},
+		{"GET", "/v1/session/tokens", r, "", 0, get(n.ListTokens)},
+		{"POST", "/v1/session/tokens", w, "token_create", smallBody, call(n.CreateToken, func(t NewToken) string { return "token " + t.Name })},
+		{"POST", "/v1/session/tokens/revoke", w, "token_revoke", smallBody, do(n.RevokeToken, func(t TokenSelect) string { return "token " + t.Name })},
 		{"GET", "/v1/audit/log", r, "", 0, s.auditLog},
 	}
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -29,6 +30,10 @@ type Server struct {
 	audit Auditor
 	log   *slog.Logger
 	http  http.Server
+
+	// Tokens lets remote clients in; nil lets none in. Set it before Serve.
+	Tokens   Tokens
+	throttle throttle
 }
 
 // NewServer makes a server that hands requests to node.
@@ -46,9 +51,14 @@ func NewServer(node Node, audit Auditor, log *slog.Logger) *Server {
 	return s
 }
 
-// Serve answers on l until Shutdown.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(limit(l, MaxClients)); !errors.Is(err, http.ErrServerClosed) {
+// Serve answers on l until Shutdown. A listener on the network needs secure;
+// on the Unix socket it is nil. Serve may be called for several listeners.
+func (s *Server) Serve(l net.Listener, secure *tls.Config) error {
+	l = limit(l, MaxClients)
+	if secure != nil { // outermost, where net/http looks for it
+		l = tls.NewListener(l, secure)
+	}
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -85,18 +95,24 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
-// serve wraps a route: privilege, body limit, audit, answer.
+// serve wraps a route: who asks (nobody's cancellation goes further: what was
+// begun is finished), privilege, body limit, audit, answer.
 func (s *Server) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer := peerFrom(r.Context())
+		peer, unknown := s.who(r)
+		if unknown != nil {
+			s.refuse(w, rt, &Peer{Name: "unknown client " + r.RemoteAddr}, unknown)
+			return
+		}
 		if !peer.Has(rt.privilege) {
 			err := Errorf(http.StatusForbidden, "%s lacks %s", peer.Name, rt.privilege)
 			s.refuse(w, rt, peer, err)
 			return
 		}
+		r = r.WithContext(context.WithValue(context.WithoutCancel(r.Context()), peerKey{}, peer))
 		r.Body = http.MaxBytesReader(w, r.Body, rt.limit)
 		if rt.action == "" {
-			answer, _, err := rt.serve(context.WithoutCancel(r.Context()), r)
+			answer, _, err := rt.serve(r.Context(), r)
 			s.answer(w, answer, err)
 			return
 		}
@@ -107,7 +123,7 @@ func (s *Server) serve(rt route) http.Handler {
 // write carries out a write verb between its two lines in the audit log.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, rt route, peer *Peer) {
 	started := false
-	ctx := context.WithValue(context.WithoutCancel(r.Context()), beginKey{}, beginFunc(func(what string) error {
+	ctx := context.WithValue(r.Context(), beginKey{}, beginFunc(func(what string) error {
 		if err := s.record(rt, peer, what, "started", nil); err != nil {
 			return Errorf(http.StatusInternalServerError, "refused, because the audit log cannot be written: %v", err)
 		}

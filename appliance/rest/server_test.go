@@ -71,7 +71,7 @@ func serve(t *testing.T, node Node, audit Auditor) (path string) {
 	}
 	s := NewServer(node, audit, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
+	go func() { done <- s.Serve(l, nil) }()
 	t.Cleanup(func() {
 		if err := s.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)

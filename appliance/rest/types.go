@@ -232,3 +232,32 @@ type AuditEntry struct {
 type AuditLog struct {
 	Entries []AuditEntry `json:"entries"`
 }
+
+// NewToken is the body of POST /v1/session/tokens: a token for a remote client.
+type NewToken struct {
+	Name  string `json:"name"`
+	Write bool   `json:"write"` // also PrivilegeWrite
+}
+
+// Token answers NewToken. It is shown this once.
+type Token struct {
+	Name  string `json:"name"`
+	Token string `json:"token"`
+}
+
+// TokenSelect names a token.
+type TokenSelect struct {
+	Name string `json:"name"`
+}
+
+// TokenInfo describes a token without giving it away.
+type TokenInfo struct {
+	Created    time.Time   `json:"created"`
+	Name       string      `json:"name"`
+	Privileges []Privilege `json:"privileges"`
+}
+
+// TokenList answers token_list.
+type TokenList struct {
+	Tokens []TokenInfo `json:"tokens"`
+}

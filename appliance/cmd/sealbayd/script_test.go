@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,14 +42,17 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(func() { os.RemoveAll(dir) })
 			e.Setenv("SOCK", filepath.Join(dir, "s"))
-			return os.Chmod(dir, 0o755)
+			port, err := freePort()
+			e.Setenv("PORT", port)
+			return errors.Join(err, os.Chmod(dir, 0o755))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serving":   serving,
-			"truncate":  truncate,
-			"overwrite": overwrite,
-			"until":     until,
-			"masked":    masked,
+			"serving":     serving,
+			"truncate":    truncate,
+			"overwrite":   overwrite,
+			"until":       until,
+			"fingerprint": fingerprint,
+			"masked":      masked,
 		},
 	})
 }
@@ -78,6 +82,25 @@ func masked(ts *testscript.TestScript, neg bool, args []string) {
 	if want := ts.ReadFile(args[0]); got != want {
 		ts.Fatalf("got\n%s\nwant\n%s", got, want)
 	}
+}
+
+// freePort returns a TCP port on which nobody listens now.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
+// fingerprint takes the first hash out of an output into $FINGERPRINT:
+// fingerprint FILE
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fingerprint FILE")
+	}
+	ts.Setenv("FINGERPRINT", anyHash.FindString(ts.ReadFile(args[0])))
 }
 
 // serving waits until the socket answers: serving PATH
