@@ -109,7 +109,8 @@ type Queue interface {
 	// queue is full: Reap, then submit the rest. A request that is malformed
 	// (unaligned, outside the device, nil buffer) is taken and completes with
 	// an error. The error is ErrClosed, or that of an engine that can take
-	// nothing any more.
+	// nothing any more. An engine may hand requests to the kernel only at the
+	// next Reap, all at once; Reap with no room in done does just that.
 	Submit(reqs []*Request) (int, error)
 
 	// Reap waits until at least min requests are complete, or all in flight
@@ -151,6 +152,9 @@ type QueueOptions struct {
 	// SlotBase is the first Request.Slot of the queue; it uses Depth numbers
 	// from there on. Queues that one probe watches get ranges of their own.
 	SlotBase uint16
+	// AnyThread gives a queue that may be used from different threads, one
+	// at a time, where an engine would bind it to one; it may be slower.
+	AnyThread bool
 }
 
 // DefaultMaxTransfer is QueueOptions.MaxTransfer where none is given: 1 MiB.

@@ -26,7 +26,7 @@ func NewSync(d Device) (*Sync, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := d.OpenQueue(QueueOptions{Depth: 1, Buffers: arena})
+	q, err := d.OpenQueue(QueueOptions{Depth: 1, Buffers: arena, AnyThread: true})
 	if err != nil {
 		return nil, errors.Join(err, arena.Close())
 	}

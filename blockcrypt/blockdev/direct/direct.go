@@ -51,8 +51,14 @@ func (d *device) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, err)
 	}
+	return NewQueue(d.node, o), nil
+}
+
+// NewQueue is for the other engines: a queue of n where theirs does not do.
+// o has passed Defaults.
+func NewQueue(n *osdev.Node, o blockdev.QueueOptions) blockdev.Queue {
 	if o.Depth == 1 {
-		return newInline(d.node, o), nil
+		return newInline(n, o)
 	}
-	return newPool(d.node, o), nil
+	return newPool(n, o)
 }

@@ -9,10 +9,11 @@ import (
 
 	"sealbay/blockcrypt/blockdev"
 	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/uring"
 )
 
-// Auto is the fastest engine that works here; what it fell back from is said
-// in the log.
+// Auto is io_uring where this process can have it, else direct, with one line
+// in the log that says why.
 const Auto = "auto"
 
 // Options shapes Open.
@@ -25,15 +26,31 @@ type Options struct {
 }
 
 // Names returns what Open accepts, Auto first.
-func Names() []string { return []string{Auto, direct.Engine} }
+func Names() []string { return []string{Auto, direct.Engine, uring.Engine} }
 
 // Open opens the file or block device at path with the engine of that name.
 // An engine other than Auto is that engine or an error, so that a measurement
 // is of what was asked for.
 func Open(path, name string, o Options) (blockdev.Device, error) {
+	return open(path, name, o, uring.Available)
+}
+
+func open(path, name string, o Options, available func() error) (blockdev.Device, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if name == Auto {
+		name = uring.Engine
+		if err := available(); err != nil {
+			o.Log.Warn("using blocking I/O instead of io_uring", "device", path, "reason", err)
+			name = direct.Engine
+		}
+	}
 	switch name {
-	case Auto, direct.Engine:
+	case direct.Engine:
 		return direct.Open(path, direct.Options{ReadOnly: o.ReadOnly})
+	case uring.Engine:
+		return uring.Open(path, uring.Options{ReadOnly: o.ReadOnly, Log: o.Log})
 	}
 	return nil, fmt.Errorf("opening %s: no I/O engine %q: want one of %s", path, name, strings.Join(Names(), ", "))
 }

@@ -26,7 +26,7 @@ func busy(path string) error {
 	if holders := names(sysfs + "/holders/*"); len(holders) > 0 {
 		return fmt.Errorf("%w: held by %s", blockdev.ErrBusy, strings.Join(holders, ", "))
 	}
-	return fmt.Errorf("%w: opened exclusively by another program", blockdev.ErrBusy)
+	return errHeld
 }
 
 // withPartitions returns "major:minor" of the device and of its partitions.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/ncw/directio"
 	"golang.org/x/sys/unix"
 	"sealbay/blockcrypt/blockdev"
 )
@@ -54,19 +53,8 @@ func open(path, engine string, readOnly bool) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags := os.O_RDWR
-	if readOnly {
-		flags = os.O_RDONLY
-	} else if block {
-		flags |= unix.O_EXCL
-	}
-	f, err := directio.OpenFile(path, flags, 0)
-	switch {
-	case block && errors.Is(err, unix.EBUSY):
-		return nil, busy(path)
-	case errors.Is(err, unix.EINVAL):
-		return nil, errors.New("its file system has no direct I/O (O_DIRECT)")
-	case err != nil:
+	f, err := take(path, block, readOnly)
+	if err != nil {
 		return nil, err
 	}
 	n := &Node{Block: block, FD: int(f.Fd()), file: f}
@@ -93,11 +81,6 @@ func kind(path string) (block bool, err error) {
 
 // ask fills Info from what the kernel says of the open descriptor.
 func (n *Node) ask() (err error) {
-	if !n.Block && !n.Info.ReadOnly {
-		if err := unix.Flock(n.FD, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			return fmt.Errorf("%w: locked by another program", blockdev.ErrBusy)
-		}
-	}
 	if n.Block {
 		err = n.askBlock()
 	} else {
@@ -113,6 +96,9 @@ func (n *Node) ask() (err error) {
 	n.zeros, err = unix.Mmap(-1, 0, zeroChunk, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	return err
 }
+
+// Zeros returns memory that reads as zeros, to write from.
+func (n *Node) Zeros() []byte { return n.zeros }
 
 // Closed reports whether Close was called.
 func (n *Node) Closed() bool { return n.state.Load() }

@@ -1,0 +1,77 @@
+// Package uring is the fast engine: requests go to the kernel in batches over
+// an io_uring, from registered memory to a registered file, and completions
+// come back without an interrupt to the thread.
+//
+// A queue belongs to the thread that opened it: its goroutine must be locked
+// to its thread (runtime.LockOSThread) from OpenQueue to Close, unless
+// QueueOptions.AnyThread is set, which gives a plain queue of package direct.
+// Submit only prepares; the kernel is entered once per Reap, for what was
+// submitted and what is waited for. Reap with no room hands over and returns.
+//
+// Nothing is polled and no device is commanded directly unless Options asks
+// for it and the device offers it.
+package uring
+
+import (
+	"fmt"
+	"log/slog"
+
+	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/internal/osdev"
+)
+
+// Engine is the name of this engine in blockdev.Info.
+const Engine = "io_uring"
+
+// Options shapes a device.
+type Options struct {
+	// ReadOnly opens for reading only, without exclusion.
+	ReadOnly bool
+	// Log takes what does not stop the work: memory that could not be
+	// registered. nil is slog.Default.
+	Log *slog.Logger
+}
+
+type device struct {
+	node *osdev.Node
+	o    Options
+}
+
+// Open opens the file or block device at path, as direct.Open does. It fails
+// where the kernel has no io_uring for this process.
+func Open(path string, o Options) (blockdev.Device, error) {
+	if err := Available(); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	n, err := osdev.Open(path, Engine, o.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &device{n, o}, nil
+}
+
+func (d *device) Info() blockdev.Info { return d.node.Info }
+
+func (d *device) Close() error { return d.node.Close() }
+
+func (d *device) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
+	if d.node.Closed() {
+		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, blockdev.ErrClosed)
+	}
+	o, err := o.Defaults()
+	if err != nil {
+		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, err)
+	}
+	if o.AnyThread {
+		return direct.NewQueue(d.node, o), nil
+	}
+	q, err := newQueue(d.node, o, d.o)
+	if err != nil {
+		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, err)
+	}
+	return q, nil
+}
