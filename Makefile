@@ -26,10 +26,17 @@ node: build ## start a node on two 256 MiB files and say which qq commands to tr
 bench: build ## compare encrypted with plain I/O here: on TARGET=<file or block device>, else on a new file of 1 GiB; more flags in BENCH=
 	out/bin/sealbench run $(if $(TARGET),--target '$(TARGET)') $(BENCH)
 
-vm-test: build image ## the tests that need the box's own kernel, in QEMU
-	go test -tags vm -p 1 -count=1 -run '^TestVM' -exec '$(CURDIR)/out/bin/vmrun -pack cryptsetup' $$(git grep -l '^//go:build vm' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+test: setup build image ## every check and every test, privileged ones and those in QEMU included
+	out/bin/testall
+
+test-vm: build image ## only the tests that need the box's own kernel
+	out/bin/testall -only vm
+
+lint: ## only go vet and the rules of the house
+	go vet ./... && go test -count=1 ./scripts/lint
 
 clean: ## remove what was built
 	rm -rf out
 
-.PHONY: help setup build image run node bench vm-test clean
+.PHONY: help setup build image run node bench test test-vm lint clean
+.NOTPARALLEL:

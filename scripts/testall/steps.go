@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// step is one command of `make test`.
+type step struct {
+	name  string
+	why   string
+	limit time.Duration
+	env   []string
+	args  []string
+	tests bool // prints `go test -json` events
+}
+
+// steps are in order: what is quick to fail comes first.
+var steps = []step{
+	{name: "vet", why: "go vet", limit: 5 * time.Minute, args: []string{"go", "vet", "./..."}},
+	{name: "vet-vm", why: "go vet of what only builds for the machine", limit: 5 * time.Minute, args: []string{"go", "vet", "-tags", "vm", "./..."}},
+	{name: "lint", why: "the rules of the house", limit: 5 * time.Minute, tests: true,
+		args: goTest("./scripts/lint")},
+	{name: "test", why: "every package on this machine", limit: 15 * time.Minute, tests: true,
+		args: goTest("-p", "2", "-timeout", "10m", "./...")},
+	{name: "purego", why: "the cipher without assembly", limit: 5 * time.Minute, tests: true,
+		args: goTest("-tags", "purego", "./blockcrypt/xts/...")},
+	{name: "arm64", why: "the cipher on another processor, emulated", limit: 5 * time.Minute, tests: true, env: []string{"GOARCH=arm64"},
+		args: goTest("-exec", "qemu-aarch64", "./blockcrypt/xts/...")},
+	{name: "vm", why: "inside the box's own kernel, in QEMU", limit: 10 * time.Minute, tests: true,
+		args: goTest("-tags", "vm", "-p", "1", "-run", "^TestVM")},
+	{name: "firstrun", why: "a whole box: boot, keys, drives, bench", limit: 16 * time.Minute, args: []string{"out/bin/firstrun"}},
+}
+
+func goTest(args ...string) []string {
+	return append([]string{"go", "test", "-json", "-count=1"}, args...)
+}
+
+// chosen returns the steps by name, or all.
+func chosen(only string) ([]step, error) {
+	if only == "" {
+		return steps, nil
+	}
+	var picked []step
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(steps, func(s step) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no step %q", name)
+		}
+		picked = append(picked, steps[i])
+	}
+	return picked, nil
+}
+
+// vmPackages are the folders with tests for inside the machine.
+func vmPackages() ([]string, error) {
+	out, err := exec.Command("git", "-c", "safe.directory=*", "grep", "-l", "^//go:build vm$", "--", "*_test.go").Output()
+	if err != nil {
+		return nil, fmt.Errorf("looking for tests with the build tag vm: %w", err)
+	}
+	var dirs []string
+	for file := range strings.FieldsSeq(string(out)) {
+		dirs = append(dirs, "./"+path.Dir(file))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs), nil
+}
+
+// vmArgs completes the command of the step vm: go test runs vmrun in the
+// package's folder, so its path must be absolute.
+func vmArgs(args []string) ([]string, error) {
+	dirs, err := vmPackages()
+	if err != nil {
+		return nil, err
+	}
+	vmrun, err := filepath.Abs("out/bin/vmrun")
+	if err != nil {
+		return nil, err
+	}
+	return append(slices.Concat(args, []string{"-exec", vmrun + " -pack cryptsetup"}), dirs...), nil
+}
