@@ -14,6 +14,10 @@ var (
 	ErrNoHeader = luks2.ErrNoHeader
 	// ErrWrongKey: the header is whole, and no keyslot opens with the key.
 	ErrWrongKey = luks2.ErrWrongKey
+	// ErrKeySize: a key-encryption key that is not KEKSize bytes long.
+	ErrKeySize = luks2.ErrKeySize
+	// ErrInvalid: a UUID, label or KeyInfo that no header can hold.
+	ErrInvalid = luks2.ErrInvalid
 	// ErrCorrupt: there was a header, and neither copy of it is whole.
 	ErrCorrupt = luks2.ErrCorrupt
 	// ErrNotSealbay: a LUKS2 header, but not of Sealbay's profile; the text

@@ -28,10 +28,14 @@ func Format(dev blockdev.Device, kek []byte, o FormatOptions) (*Summary, error) 
 		return nil, fmt.Errorf("formatting %s: %w", info.Path, err)
 	}
 	err := withHeader(dev, func(s *blockdev.Sync) error {
+		c := luks2.CreateOptions{UUID: o.UUID, Label: o.Label, Key: o.Key}
+		if err := c.Fill(kek); err != nil { // before anything is overwritten
+			return err
+		}
 		if err := makeRoom(s, o.Force); err != nil {
 			return err
 		}
-		return luks2.Create(s, kek, luks2.CreateOptions{UUID: o.UUID, Label: o.Label, Key: o.Key})
+		return luks2.Create(s, kek, c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("formatting %s: %w", info.Path, err)

@@ -10,7 +10,7 @@ import (
 // Adopt makes a header ours that cryptsetup formatted at our layout or edited
 // since (6.4): it opens it with secret, writes a keyslot for kek, a fresh token
 // and seal, and wipes every other keyslot. Order (7.1): keyslot, flush, primary
-// copy, flush, secondary copy, flush, rest of the keyslots area, flush. It may
+// copy, flush, secondary copy, flush, all else before the data, flush. It may
 // be repeated, and must be where a power cut came before the last flush.
 func Adopt(dev Device, secret, kek []byte, info KeyInfo) error {
 	if err := info.Check(); err != nil {
@@ -82,12 +82,13 @@ func (m *metadata) freeArea() (uint64, error) {
 	return 0, fmt.Errorf("%w: the keyslots area is full", ErrFull)
 }
 
-// wipeAround zeroes the keyslots area but for keyslot k.
+// wipeAround zeroes all between headers and data but for keyslot k:
+// `cryptsetup reencrypt` grows the keyslots area up to the data.
 func wipeAround(dev Device, k keyslot) error {
 	end := k.area + k.areaSize
-	for _, gap := range [][2]uint64{{keyslotsStart, k.area}, {end, keyslotsStart + keyslotsSize}} {
+	for _, gap := range [][2]uint64{{keyslotsStart, k.area}, {end, DataOffset}} {
 		if _, err := dev.WriteAt(make([]byte, gap[1]-gap[0]), int64(gap[0])); err != nil {
-			return fmt.Errorf("wiping the keyslots area: %w", err)
+			return fmt.Errorf("wiping the former keyslots: %w", err)
 		}
 	}
 	return dev.Flush()

@@ -28,13 +28,18 @@ type CreateOptions struct {
 	Key   KeyInfo
 }
 
-func (o *CreateOptions) check() error {
+// Fill draws a UUID if there is none, and returns what is wrong with the
+// options or with kek, or nil.
+func (o *CreateOptions) Fill(kek []byte) error {
+	if len(kek) != KEKSize {
+		return keySizeError(kek)
+	}
 	o.UUID = cmp.Or(o.UUID, NewUUID())
 	if !validUUID(o.UUID) {
-		return fmt.Errorf("UUID %.60q is not 36 characters of lower-case hexadecimal with dashes", o.UUID)
+		return fmt.Errorf("%w UUID: %.60q is not 36 characters of lower-case hexadecimal with dashes", ErrInvalid, o.UUID)
 	}
 	if len(o.Label) > 47 || printable(o.Label) != nil {
-		return fmt.Errorf("label %.60q is not at most 47 characters of printable ASCII", o.Label)
+		return fmt.Errorf("%w label: %.60q is not at most 47 characters of printable ASCII", ErrInvalid, o.Label)
 	}
 	return o.Key.Check()
 }
@@ -44,7 +49,7 @@ func (o *CreateOptions) check() error {
 // secondary copy, flush, primary copy, flush; cut short, the drive is either
 // still without a header or opens.
 func Create(dev Device, kek []byte, o CreateOptions) error {
-	if err := o.check(); err != nil {
+	if err := o.Fill(kek); err != nil {
 		return err
 	}
 	secret, err := SlotSecret(kek, o.UUID)

@@ -233,7 +233,7 @@ func TestPowerCutInAdopt(t *testing.T) {
 		isWhole(t, dev)
 		s := slots(t, dev)
 		clear(s[1:])
-		rest := readAt(t, dev, keyslotsStart, keyslotsSize)
+		rest := readAt(t, dev, keyslotsStart, DataOffset-keyslotsStart)
 		clear(rest[s[0].Offset-keyslotsStart:][:areaSize])
 		if len(s) != 1 || s[0].Key != info || !isZero(rest) {
 			t.Fatalf("keyslots area is not clean after adopting: %+v", s)

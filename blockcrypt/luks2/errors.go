@@ -18,6 +18,10 @@ var (
 	ErrEdited = errors.New("header was changed by another program")
 	// ErrWrongKey: no keyslot opens with the key.
 	ErrWrongKey = errors.New("wrong key")
+	// ErrKeySize: a key-encryption key that is not KEKSize bytes long.
+	ErrKeySize = errors.New("wrong key size")
+	// ErrInvalid: a UUID, label or KeyInfo that no header can hold.
+	ErrInvalid = errors.New("invalid")
 	// ErrDegraded: the header is good, but one copy of it is not.
 	ErrDegraded = errors.New("one header copy is damaged")
 	// ErrTruncated: the drive is smaller than when it was formatted.

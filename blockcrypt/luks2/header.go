@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"sealbay/blockcrypt/internal/locked"
 )
@@ -153,9 +154,23 @@ func Load(dev Device, foreign bool) (*Header, error) {
 	}
 	h.foreign = foreign
 	if h.meta, err = understand(h.tree, foreign); err != nil {
-		return nil, err
+		return nil, h.blame(err)
 	}
 	return h, h.checkSize(dev.Size())
+}
+
+// blame adds to a header that is not of the profile what its token shows:
+// that it was once ours, and another program wrote it since.
+func (h *Header) blame(mismatch error) error {
+	tokens, _ := h.tree["tokens"].(object)
+	for _, v := range tokens {
+		t, _ := v.(object)
+		sealed, _ := t["generation"].(string)
+		if t["type"] == tokenType && sealed != strconv.FormatUint(h.fields.seqID, 10) {
+			return fmt.Errorf("%w: %w", ErrEdited, mismatch)
+		}
+	}
+	return mismatch
 }
 
 // checkSize refuses a drive that lost its end.
@@ -234,8 +249,12 @@ func (h *Header) unlock(dev Device, secret []byte) (*locked.Bytes, string, error
 		return nil, "", err
 	}
 	id, err := h.find(dev, secret, key.Bytes())
-	if err == nil && !h.foreign {
+	switch {
+	case h.foreign:
+	case err == nil:
 		err = h.verifySeal(key.Bytes())
+	case errors.Is(err, ErrWrongKey):
+		err = h.blame(err) // the key may be right, and its keyslot gone
 	}
 	if err != nil {
 		key.Close()

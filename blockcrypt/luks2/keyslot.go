@@ -19,9 +19,13 @@ const slotInfo = "sealbay/luks2/slot/v1"
 // takes it as a key file. The caller wipes it.
 func SlotSecret(kek []byte, uuid string) ([]byte, error) {
 	if len(kek) != KEKSize {
-		return nil, fmt.Errorf("key-encryption key has %d bytes, want %d", len(kek), KEKSize)
+		return nil, keySizeError(kek)
 	}
 	return hkdf.Key(sha256.New, kek, []byte(uuid), slotInfo, SecretSize)
+}
+
+func keySizeError(kek []byte) error {
+	return fmt.Errorf("%w: key-encryption key has %d bytes, want %d", ErrKeySize, len(kek), KEKSize)
 }
 
 // areaCipher is the cipher of a keyslot's material: AES-256-XTS over sectors

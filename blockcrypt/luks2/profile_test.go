@@ -48,7 +48,7 @@ func TestProfileIsExact(t *testing.T) {
 		{`"type":"sealbay"`, `"type":"sealbay2"`, `tokens.0.type is "sealbay2"`},
 		{`"type":"sealbay","version":1`, `"type":"sealbay","version":2`, "tokens.0.version is 2"},
 		{`"tokens":{"0":`, `"tokens":{"1":{"type":"luks2-keyring","keyslots":["0"]},"0":`, `tokens.1.type is "luks2-keyring"`},
-		{`"store":"local"`, `"store":"cloud"`, `key store "cloud"`},
+		{`"store":"local"`, `"store":"cloud"`, `key store: "cloud"`},
 		{`"store":"local"`, `"store":"local","note":""`, "tokens.0.keys.0.note: unknown member"},
 		{`"keyslots":["0"],"salt"`, `"keyslots":[],"salt"`, "digests.0.keyslots"},
 		{`"config":`, `"extra":1,"config":`, "extra: unknown member"},

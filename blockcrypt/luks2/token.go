@@ -22,13 +22,13 @@ type KeyInfo struct {
 // Check returns what is wrong with k, or nil.
 func (k KeyInfo) Check() error {
 	if k.Store != StoreLocal && k.Store != StoreKMS {
-		return fmt.Errorf("key store %q is neither %q nor %q", k.Store, StoreLocal, StoreKMS)
+		return fmt.Errorf("%w key store: %q is neither %q nor %q", ErrInvalid, k.Store, StoreLocal, StoreKMS)
 	}
 	if k.Store == StoreLocal && k.KMIPKeyID != "" {
-		return fmt.Errorf("a key of store %q has no KMIP key ID", StoreLocal)
+		return fmt.Errorf("%w: a key of store %q has no KMIP key ID", ErrInvalid, StoreLocal)
 	}
 	if len(k.KMIPKeyID) > 255 || printable(k.KMIPKeyID) != nil {
-		return fmt.Errorf("KMIP key ID %.40q is not at most 255 characters of printable ASCII", k.KMIPKeyID)
+		return fmt.Errorf("%w KMIP key ID: %.40q is not at most 255 characters of printable ASCII", ErrInvalid, k.KMIPKeyID)
 	}
 	return nil
 }
