@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -263,84 +262,11 @@ func TestQueueVanishedDevice(t *testing.T) {
 	}
 }
 
-// FUA and Flush must mean the same through the stage: what was acknowledged
-// with them is there after a power cut, whatever else is lost.
+// FUA and Flush must mean the same through the stage.
 func TestQueuePowerCut(t *testing.T) {
-	m := blocktest.New(2<<20, blocktest.Options{})
-	s, err := blockdev.NewSync(stage(t, m, false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	m.Record()
-	rng := rand.New(rand.NewPCG(1, 2))
-	stable, written := map[int64]byte{}, map[int64]byte{}
-	type state struct {
-		entries int
-		stable  map[int64]byte
-	}
-	var states []state
-	for i := range 40 {
-		off, b := rng.Int64N(32)*4096, byte(i+1)
-		r := blockdev.Request{Op: blockdev.Write, Offset: off, Buf: bytes.Repeat([]byte{b}, 4096)}
-		switch i % 4 {
-		case 1:
-			r.Flags = blockdev.FUA
-			stable[off], written[off] = b, b
-		case 3:
-			r = blockdev.Request{Op: blockdev.Flush}
-			for off, b := range written {
-				stable[off] = b
-			}
-		default:
-			delete(stable, off) // old or new: either may survive
-			written[off] = b
-		}
-		if err := s.Do(r); err != nil {
-			t.Fatal(err)
-		}
-		now := map[int64]byte{}
-		for off, b := range stable {
-			now[off] = b
-		}
-		states = append(states, state{len(m.Journal()), now})
-	}
-	cut := 0
-	for name, drive := range m.Cuts(3) {
-		var n int
-		if _, err := fmt.Sscanf(name, "cut %d of", &n); err != nil {
-			t.Fatal(err)
-		}
-		if n == 0 {
-			continue
-		}
-		cut++
-		if states[n-1].entries != n {
-			t.Fatalf("operation %d made %d entries", n, states[n-1].entries)
-		}
-		checkStable(t, name, drive, states[n-1].stable)
-	}
-	if cut < 100 {
-		t.Errorf("only %d cuts", cut)
-	}
-}
-
-func checkStable(t *testing.T, name string, drive *blocktest.Memory, want map[int64]byte) {
-	t.Helper()
-	s, err := blockdev.NewSync(stage(t, drive, false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	buf := make([]byte, 4096)
-	for off, b := range want {
-		if _, err := s.ReadAt(buf, off); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(buf, bytes.Repeat([]byte{b}, 4096)) {
-			t.Fatalf("%s: acknowledged as stable at %d and lost", name, off)
-		}
-	}
+	blocktest.PowerCut(t, blocktest.New(2<<20, blocktest.Options{}), func(t *testing.T, m *blocktest.Memory) blockdev.Device {
+		return stage(t, m, false)
+	})
 }
 
 // null is a device that does nothing at all, so that what is measured over it

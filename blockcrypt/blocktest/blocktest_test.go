@@ -177,3 +177,7 @@ func TestJournalDoesNotGrowUnrecorded(t *testing.T) {
 		t.Errorf("stable content %s, want 9", got)
 	}
 }
+
+func TestPowerCut(t *testing.T) {
+	PowerCut(t, New(1<<20, Options{}), func(_ *testing.T, m *Memory) blockdev.Device { return m })
+}

@@ -149,7 +149,7 @@ func checkRandom(f *fixture) {
 	for i := range reqs {
 		reqs[i], bufs[i] = new(blockdev.Request), f.buf(region)
 	}
-	for range 40 {
+	for range 25 {
 		for i, r := range reqs {
 			f.randomise(rng, r, bufs[i], int64(i*region), region, model)
 		}

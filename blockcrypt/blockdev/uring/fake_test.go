@@ -19,6 +19,7 @@ type fake struct {
 	t     testing.TB
 	ring  *ring
 	fd    int
+	drive blockdev.Queue // instead of fd, where it is not nil
 	rng   *rand.Rand
 	words [4]uint32 // heads and tails
 	sqes  []sqe
@@ -89,6 +90,9 @@ func (f *fake) carryOut(s *sqe) int32 {
 	if res, ok := f.fault(f.count, s); ok {
 		return res
 	}
+	if f.drive != nil {
+		return f.onDrive(s)
+	}
 	var n int
 	var err error
 	switch s.opcode {
@@ -110,6 +114,36 @@ func (f *fake) carryOut(s *sqe) int32 {
 		return -int32(err.(unix.Errno))
 	}
 	return int32(n)
+}
+
+// onDrive carries s out on a drive that may lose its power.
+func (f *fake) onDrive(s *sqe) int32 {
+	r := &blockdev.Request{Offset: int64(s.off)}
+	switch s.opcode {
+	case opRead, opWrite:
+		r.Buf = unsafe.Slice((*byte)(ptr(s.addr)), s.length)
+		if s.opcode == opWrite {
+			r.Op = blockdev.Write
+		}
+		if s.rwFlags&unix.RWF_DSYNC != 0 {
+			r.Flags = blockdev.FUA
+		}
+	case opFsync:
+		r.Op = blockdev.Flush
+	case opFallocate:
+		r.Op, r.Length = blockdev.WriteZeroes, int64(s.addr)
+	}
+	one := []*blockdev.Request{r}
+	n, err := f.drive.Submit(one)
+	k, err2 := f.drive.Reap(one, 1)
+	if err := errors.Join(err, err2, r.Err); n != 1 || k != 1 || err != nil {
+		f.t.Errorf("drive under a fake kernel: %d, %d, %v", n, k, err)
+		return -int32(unix.EIO)
+	}
+	if s.opcode == opRead || s.opcode == opWrite {
+		return int32(s.length)
+	}
+	return 0
 }
 
 // ptr makes the address that a submission carries a pointer again, as the
@@ -274,6 +308,23 @@ func TestRingLost(t *testing.T) {
 		t.Errorf("a lost ring took %d requests: %v", n, err)
 	}
 	if err := errors.Join(q.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the engine promises with Flush and FUA must reach the kernel as such.
+func TestPowerCut(t *testing.T) {
+	node := newFakeDevice(t, nil).node
+	blocktest.PowerCut(t, blocktest.New(1<<20, blocktest.Options{}), func(t *testing.T, m *blocktest.Memory) blockdev.Device {
+		return &fakeDevice{t: t, node: node, shape: func(f *fake) {
+			q, err := m.OpenQueue(blockdev.QueueOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.drive = q
+		}}
+	})
+	if err := node.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -196,8 +196,8 @@ func kill(t *testing.T, path string, after time.Duration) {
 	if err != nil || line != "running\n" {
 		t.Fatalf("the process to be killed says %q, %v", line, err)
 	}
-	if pinned(t) < 16<<20 {
-		t.Fatal("the registered memory of a running process is not counted as pinned")
+	if n := pinned(t); n < 8<<20 { // 16 MiB, less what the processors have not summed up
+		t.Fatalf("of the registered memory of a running process only %d KiB are counted as pinned", n>>10)
 	}
 	time.Sleep(after)
 	if err := c.Process.Kill(); err != nil {
