@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"sealbay/bench/probe"
 	"sealbay/bench/stats"
 	"sealbay/bench/workload"
 )
@@ -31,7 +32,7 @@ func sample(out workload.Outcome, hist *stats.Hist, passed jiffies) (*Sample, er
 	}
 	s := &Sample{
 		Ops: out.Ops, Bytes: out.Bytes, Seconds: out.Elapsed.Seconds(),
-		Max: float64(hist.Max()) * us, P99: micros(hist, 0.99),
+		Max: float64(hist.Max()) * us, Mean: hist.Mean() * us, P99: micros(hist, 0.99),
 		CPU: out.CPU.Seconds(), GCCycles: out.GC.Cycles, GCPause: float64(out.GC.Pause) * us,
 		Stages: out.Stages, Histogram: text,
 	}
@@ -66,10 +67,14 @@ func analyse(res *Result) error {
 		if len(valid) == 0 {
 			continue
 		}
-		for _, name := range []string{Plain, PlainAgain, Encrypted} {
+		for name := range valid[0].Modes {
 			m, err := pool(valid, name)
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.ID, err)
+			}
+			if rec := w.recorders[name]; rec != nil {
+				sum := rec.Summary()
+				m.Probed = &sum
 			}
 			w.Modes[name] = m
 		}
@@ -95,9 +100,6 @@ func (w *Workload) count() (valid []Round) {
 // compare fills in ratios and verdicts.
 func (w *Workload) compare(valid []Round, seed uint64) {
 	limit := line(w.Workload)
-	mbps := func(s *Sample) *float64 { return &s.MBps }
-	p50 := func(s *Sample) *float64 { return &s.P50 }
-	p99 := func(s *Sample) *float64 { return s.P99 }
 	w.Throughput = judged(valid, mbps, seed, &stats.Line{Limit: 1 - limit, Least: true})
 	w.Latency = judged(valid, p50, seed, &stats.Line{Limit: 1 + limit})
 	w.Tail = judged(valid, p99, seed, nil)
@@ -106,17 +108,41 @@ func (w *Workload) compare(valid []Round, seed uint64) {
 	if !*w.Throughput.AAHolds || !*w.Latency.AAHolds {
 		w.Verdict = stats.NoisyHost
 	}
+	if w.Modes[PlainCopy] != nil {
+		w.CopyThroughput, w.CopyLatency = versus(valid, mbps, seed, PlainCopy), versus(valid, p50, seed, PlainCopy)
+	}
+	if w.Modes[PlainProbed] != nil {
+		w.overhead(valid, seed)
+	}
 }
 
-// judged compares one figure of the rounds; nil where a round lacks it.
-func judged(valid []Round, figure func(*Sample) *float64, seed uint64, l *stats.Line) *Judged {
-	var enc, plain, again []float64
+// A figure is one of a sample's; nil where it could not be told.
+type figure func(*Sample) *float64
+
+func mbps(s *Sample) *float64 { return &s.MBps }
+func p50(s *Sample) *float64  { return &s.P50 }
+func p99(s *Sample) *float64  { return s.P99 }
+
+// paired returns a figure of two modes, round by round; false where a round
+// lacks it.
+func paired(valid []Round, f figure, over, under string) (a, b []float64, ok bool) {
 	for _, r := range valid {
-		e, p, a := figure(r.Modes[Encrypted]), figure(r.Modes[Plain]), figure(r.Modes[PlainAgain])
-		if e == nil || p == nil || a == nil {
-			return nil
+		x, y := f(r.Modes[over]), f(r.Modes[under])
+		if x == nil || y == nil {
+			return nil, nil, false
 		}
-		enc, plain, again = append(enc, *e), append(plain, *p), append(again, *a)
+		a, b = append(a, *x), append(b, *y)
+	}
+	return a, b, true
+}
+
+// judged compares a figure of encrypted and plain, and of plain with itself;
+// nil where a round lacks it.
+func judged(valid []Round, f figure, seed uint64, l *stats.Line) *Judged {
+	enc, plain, ok := paired(valid, f, Encrypted, Plain)
+	again, _, okAgain := paired(valid, f, PlainAgain, Plain)
+	if !ok || !okAgain {
+		return nil
 	}
 	effect, aa := stats.Compare(enc, plain, seed), stats.Compare(again, plain, seed)
 	j := &Judged{Effect: effectOf(effect), AA: effectOf(aa)}
@@ -125,6 +151,39 @@ func judged(valid []Round, figure func(*Sample) *float64, seed uint64, l *stats.
 		j.Limit, j.Verdict, j.AAHolds = &l.Limit, l.Judge(effect), &holds
 	}
 	return j
+}
+
+// versus compares a figure of encrypted and another mode, without judging.
+func versus(valid []Round, f figure, seed uint64, under string) *Effect {
+	a, b, ok := paired(valid, f, Encrypted, under)
+	if !ok {
+		return nil
+	}
+	e := effectOf(stats.Compare(a, b, seed))
+	return &e
+}
+
+// overhead fills in where encryption's time goes, and what knowing it costs.
+func (w *Workload) overhead(valid []Round, seed uint64) {
+	var enc, plain []probe.Summary
+	for _, r := range valid {
+		enc, plain = append(enc, *r.Modes[EncryptedProbed].Probed), append(plain, *r.Modes[PlainProbed].Probed)
+	}
+	w.Overhead = probe.Differences(enc, plain, seed)
+	w.ProbeCost = &ProbeCost{
+		Mean: shift(valid, func(s *Sample) *float64 { return &s.Mean }, seed),
+		P50:  shift(valid, p50, seed),
+	}
+}
+
+// shift is plain_probed minus plain.
+func shift(valid []Round, f figure, seed uint64) probe.Shift {
+	on, off, _ := paired(valid, f, PlainProbed, Plain) // figures that every sample has
+	us, ci := stats.Shift(on, off, seed)
+	if ci == nil {
+		return probe.Shift{US: us}
+	}
+	return probe.Shift{US: us, Low: &ci.Low, High: &ci.High}
 }
 
 func effectOf(e stats.Effect) Effect {

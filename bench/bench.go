@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sealbay/bench/workload"
+	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
 )
 
@@ -22,6 +23,13 @@ const (
 	Plain      = "plain"
 	PlainAgain = "plain_again"
 	Encrypted  = "encrypted"
+	// PlainCopy copies where Encrypted encrypts: what it costs over Plain is
+	// the price of a second buffer, what Encrypted costs over it the cipher's.
+	PlainCopy = "plain_copy"
+	// The probed modes are as the others, with the kernel's probes on. They
+	// tell where time goes; ratios and verdicts come from modes without.
+	PlainProbed     = "plain_probed"
+	EncryptedProbed = "encrypted_probed"
 )
 
 // Plan says what a run measures.
@@ -36,6 +44,8 @@ type Plan struct {
 	// Seed decides the order of modes, the order of random blocks, the content
 	// written and the resamples. It does not decide Result.RunID.
 	Seed uint64
+	// Copy adds the mode PlainCopy, Probes adds the probed modes.
+	Copy, Probes bool
 }
 
 // Check returns the error of a plan that cannot be run.
@@ -58,6 +68,8 @@ const maxRounds = 30_000
 
 // Subject is what is measured: a drive, and an encrypted volume over it.
 type Subject struct {
+	// Path is where the kernel finds the drive or file, for probes.
+	Path string
 	// Raw is the drive, with the region that is measured at Base, in bytes.
 	Raw  blockdev.Device
 	Base int64
@@ -69,17 +81,33 @@ type Subject struct {
 
 // mode is one way to the region.
 type mode struct {
-	name string
-	dev  blockdev.Device
-	base int64
+	name   string
+	like   string // the first mode that takes the same way
+	dev    blockdev.Device
+	base   int64
+	probed bool
 }
 
-func (s *Subject) modes() []mode {
-	return []mode{
-		{Plain, s.Raw, s.Base},
-		{PlainAgain, s.Raw, s.Base},
-		{Encrypted, s.Volume, 0},
+// modes returns the modes of a plan; their places number them.
+func (s *Subject) modes(p *Plan) ([]mode, error) {
+	out := []mode{
+		{name: Plain, like: Plain, dev: s.Raw, base: s.Base},
+		{name: PlainAgain, like: Plain, dev: s.Raw, base: s.Base},
+		{name: Encrypted, like: Encrypted, dev: s.Volume},
 	}
+	if p.Copy {
+		copying, err := blockcrypt.NewCopying(s.Raw, blockcrypt.SectorSize, s.Base)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, mode{name: PlainCopy, like: PlainCopy, dev: copying})
+	}
+	if p.Probes {
+		out = append(out,
+			mode{name: PlainProbed, like: Plain, dev: s.Raw, base: s.Base, probed: true},
+			mode{name: EncryptedProbed, like: Encrypted, dev: s.Volume, probed: true})
+	}
+	return out, nil
 }
 
 // Progress says how far a run is. A run reports it when a step begins.

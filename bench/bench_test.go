@@ -14,6 +14,7 @@ import (
 	"sealbay/bench/workload"
 	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/direct"
 	"sealbay/blockcrypt/blocktest"
 )
 
@@ -291,5 +292,67 @@ func TestPlanCheck(t *testing.T) {
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
+	}
+}
+
+// TestProbes runs on a real block device with the kernel's own stamps.
+func TestProbes(t *testing.T) {
+	path := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), blockcrypt.DataOffset+span), 512)
+	d, err := direct.Open(path, direct.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	s := Subject{Path: path, Raw: d, Base: blockcrypt.DataOffset, Volume: volume(t, d, 1), Span: span}
+	p := plan(5)
+	p.Workloads, p.Probes, p.Copy = p.Workloads[3:], true, true
+	res, err := Run(t.Context(), p, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Probes == nil || res.Probes.Missing != "" || res.Probes.Device == "" || len(res.Probes.Features) == 0 {
+		t.Fatalf("probes: %+v", res.Probes)
+	}
+	w := &res.Workloads[0]
+	for _, name := range []string{PlainProbed, EncryptedProbed} {
+		sum := w.Modes[name].Probed
+		if sum == nil || sum.Matched == 0 || float64(sum.Matched) < 0.98*float64(sum.IOs) || sum.Explained < 0.95 || sum.Explained > 1.05 {
+			t.Errorf("%s: %+v", name, sum)
+		}
+		if sum.IOs != w.Modes[name].Samples {
+			t.Errorf("%s: the probes saw %d operations, the clock %d", name, sum.IOs, w.Modes[name].Samples)
+		}
+	}
+	seen := map[string]bool{}
+	for _, d := range w.Overhead {
+		seen[d.Stage] = true
+		if d.Stage == "encrypt" && (d.Mean.US <= 0 || d.Mean.Low == nil) {
+			t.Errorf("encrypting costs %+v", d.Mean)
+		}
+	}
+	if !seen["encrypt"] || !seen["device"] || !seen["end to end"] || w.ProbeCost == nil || w.ProbeCost.P50.Low == nil {
+		t.Errorf("overhead of %v, cost of the probes %+v", seen, w.ProbeCost)
+	}
+	if w.Modes[Plain].Probed != nil || w.CopyThroughput == nil || w.CopyLatency == nil {
+		t.Errorf("plain was probed (%v), or was not compared with a copy", w.Modes[Plain].Probed)
+	}
+}
+
+// Where there is no block device the engine's own stamps must do.
+func TestProbesWithoutKernel(t *testing.T) {
+	s, _ := subject(t)
+	s.Path = blocktest.Tmpfs(t)
+	p := plan(5)
+	p.Workloads, p.Probes = p.Workloads[2:3], true
+	res, err := Run(t.Context(), p, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Probes == nil || !strings.Contains(res.Probes.Missing, "no block device") {
+		t.Fatalf("probes: %+v", res.Probes)
+	}
+	sum := res.Workloads[0].Modes[EncryptedProbed].Probed
+	if sum == nil || sum.Matched != sum.IOs || len(sum.Stages) == 0 {
+		t.Errorf("%+v", sum)
 	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"time"
 
+	"sealbay/bench/probe"
 	"sealbay/bench/stats"
 	"sealbay/bench/workload"
 )
@@ -26,6 +27,9 @@ type Result struct {
 	Host   Host   `json:"host"`
 	Target Target `json:"target"`
 	Method Method `json:"method"`
+
+	// Probes is absent where the run was without.
+	Probes *Probes `json:"probes,omitempty"`
 
 	// NoisyHost: plain against itself did not hold 1.0 in at least one
 	// workload.
@@ -95,10 +99,26 @@ type Workload struct {
 	Latency    *Judged `json:"latency_p50,omitempty"` // median
 	Tail       *Judged `json:"latency_p99,omitempty"` // shown, not judged
 
+	// CopyThroughput and CopyLatency are encrypted over plain_copy.
+	CopyThroughput *Effect `json:"throughput_vs_copy,omitempty"`
+	CopyLatency    *Effect `json:"latency_p50_vs_copy,omitempty"`
+	// Overhead is what encryption adds to each stage, encrypted minus plain,
+	// both probed. ProbeCost is what the probes add to plain.
+	Overhead  []probe.Difference `json:"overhead_by_stage,omitempty"`
+	ProbeCost *ProbeCost         `json:"probe_cost,omitempty"`
+
 	RoundsValid int              `json:"rounds_valid"`
 	RoundsVoid  map[string]int   `json:"rounds_void"` // by rule
 	Modes       map[string]*Mode `json:"modes"`
 	Rounds      []Round          `json:"rounds"`
+
+	recorders map[string]*probe.Recorder // of the probed modes, valid rounds
+}
+
+// ProbeCost is plain_probed minus plain, per operation, paired by round.
+type ProbeCost struct {
+	Mean probe.Shift `json:"mean"`
+	P50  probe.Shift `json:"p50"`
 }
 
 // Judged is a ratio of encrypted over plain, beside plain over itself.
@@ -138,8 +158,10 @@ type Mode struct {
 	CPUPerGB float64 `json:"cpu_seconds_per_gb"` // user and system, 10^9 bytes
 	GCCycles uint32  `json:"gc_cycles"`
 	GCPause  float64 `json:"gc_pause_us"`
-	// Stages are the mean times between the request's stamps.
+	// Stages are the mean times between the request's own stamps.
 	Stages *Stages `json:"stages_mean_us,omitempty"`
+	// Probed are the stages with the kernel's stamps, of a probed mode.
+	Probed *probe.Summary `json:"probed,omitempty"`
 }
 
 // Stages are mean microseconds per operation.
@@ -175,10 +197,14 @@ type Sample struct {
 	P50       float64         `json:"p50_us"`
 	P99       *float64        `json:"p99_us,omitempty"`
 	Max       float64         `json:"max_us"`
+	Mean      float64         `json:"mean_us"`
 	CPU       float64         `json:"cpu_seconds"`
 	Steal     *float64        `json:"steal_share,omitempty"` // of all CPU time
 	GCCycles  uint32          `json:"gc_cycles"`
 	GCPause   float64         `json:"gc_pause_us"`
 	Stages    workload.Stages `json:"stages_sum_ns"`
 	Histogram string          `json:"histogram"` // ns, HdrHistogram V2 compressed, base64
+	Probed    *probe.Summary  `json:"probed,omitempty"`
+
+	recorder *probe.Recorder
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sealbay/bench/probe"
 	"sealbay/bench/stats"
 	"sealbay/bench/workload"
 	"sealbay/blockcrypt/blockdev"
@@ -32,6 +33,8 @@ const badRounds = 3
 type runner struct {
 	plan    Plan
 	subject Subject
+	modes   []mode
+	kernel  *probe.Probe // nil without probes
 	watch   func(Progress)
 	stop    atomic.Bool
 	bufs    *workload.Buffers
@@ -48,7 +51,7 @@ type runner struct {
 // filled.
 //
 // Everything in the region is overwritten.
-func Run(ctx context.Context, plan Plan, subject Subject, watch func(Progress)) (*Result, error) {
+func Run(ctx context.Context, plan Plan, subject Subject, watch func(Progress)) (res *Result, err error) {
 	if err := plan.Check(); err != nil {
 		return nil, err
 	}
@@ -56,7 +59,7 @@ func Run(ctx context.Context, plan Plan, subject Subject, watch func(Progress)) 
 	if err != nil {
 		return nil, err
 	}
-	defer r.bufs.Close()
+	defer func() { err = errors.Join(err, r.close()) }()
 	defer context.AfterFunc(ctx, func() { r.stop.Store(true) })()
 	if err = r.prepare(); err == nil {
 		err = r.rounds()
@@ -82,14 +85,28 @@ func newRunner(plan Plan, subject Subject, watch func(Progress)) (*runner, error
 		}
 	}
 	var err error
+	if r.modes, err = subject.modes(&plan); err != nil {
+		return nil, err
+	}
 	if r.bufs, err = workload.NewBuffers(block, depth, plan.Seed); err != nil {
 		return nil, err
 	}
-	if r.res, err = blankResult(plan, subject); err != nil {
-		return nil, errors.Join(err, r.bufs.Close())
+	if r.res, err = blankResult(plan, subject); err == nil {
+		err = r.openProbe()
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	r.expect()
 	return r, nil
+}
+
+func (r *runner) close() error {
+	errs := []error{r.bufs.Close()}
+	if r.kernel != nil {
+		errs = append(errs, r.kernel.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // blankResult is a result with everything but figures.
@@ -214,25 +231,25 @@ func (r *runner) lacks(group []int) bool {
 // round is one round of a group: every mode once, in random order. An I/O
 // error voids it, and is returned.
 func (r *runner) round(n int, group []int) error {
-	modes := r.subject.modes()
 	rounds := make([]Round, len(group))
 	for i := range rounds {
 		rounds[i] = Round{N: n, Modes: map[string]*Sample{}}
 	}
 	passed := make([]jiffies, len(group))
 	var failed error
-	for _, m := range r.order.Perm(len(modes)) {
+	for _, m := range r.order.Perm(len(r.modes)) {
+		name := r.modes[m].name
 		turns, err := r.turn(n, group, m)
 		for i := range group {
-			rounds[i].Order = append(rounds[i].Order, modes[m].name)
+			rounds[i].Order = append(rounds[i].Order, name)
 			if i < len(turns) {
-				rounds[i].Modes[modes[m].name] = turns[i].sample
+				rounds[i].Modes[name] = turns[i].sample
 				passed[i].steal += turns[i].jiffies.steal
 				passed[i].total += turns[i].jiffies.total
 			}
 		}
 		if err != nil {
-			failed = fmt.Errorf("mode %s: %w", modes[m].name, err)
+			failed = fmt.Errorf("mode %s: %w", name, err)
 			break
 		}
 	}
@@ -241,6 +258,9 @@ func (r *runner) round(n int, group []int) error {
 	}
 	for i, w := range group {
 		rounds[i].judge(failed, passed[i])
+		if rounds[i].Void == "" {
+			r.res.Workloads[w].keep(rounds[i].Modes)
+		}
 		r.res.Workloads[w].Rounds = append(r.res.Workloads[w].Rounds, rounds[i])
 	}
 	return failed

@@ -14,27 +14,19 @@ import (
 
 // expect counts the steps of the run for its progress.
 func (r *runner) expect() {
-	for m, mode := range r.subject.modes() {
-		if mode.name != PlainAgain {
-			r.pace.expect("fill "+mode.name, 1, 0)
+	for _, mode := range r.modes {
+		if mode.name == mode.like {
+			r.pace.expect("fill "+mode.like, 1, 0)
 		}
 		for _, group := range r.groups() {
 			if r.plan.Workloads[group[0]].ReadsData() {
-				r.pace.expect(r.fillKind(m), r.plan.Rounds, 0)
+				r.pace.expect("fill "+mode.like, r.plan.Rounds, 0)
 			}
 			for _, w := range group {
 				r.pace.expect(r.plan.Workloads[w].ID+" "+mode.name, r.plan.Rounds, r.plan.Warmup+r.plan.Section)
 			}
 		}
 	}
-}
-
-// fillKind names the pace of a mode's fills; both plain modes fill alike.
-func (r *runner) fillKind(m int) string {
-	if name := r.subject.modes()[m].name; name != PlainAgain {
-		return "fill " + name
-	}
-	return "fill " + Plain
 }
 
 // doing words a step for the watcher. Round 0 is the preparation.
@@ -62,17 +54,19 @@ func (r *runner) step(kind, doing string, do func() error) error {
 	return err
 }
 
-// prepare writes the whole region once plain and once encrypted, so that no
+// prepare writes the whole region once in each way, encrypted last, so that no
 // mode measures the first touch of a block, and proves that the bench sees
-// what it should: both fills read back, and after the second no trace of the
-// first, nor of its own plaintext, is left on the raw device.
+// what it should: the fills read back, and after the last no trace of those
+// before, nor of its own plaintext, is left on the raw device.
 func (r *runner) prepare() error {
-	for m, mode := range r.subject.modes() {
-		if mode.name == PlainAgain {
-			continue
-		}
-		if err := r.fill(m, workload.Tag{Mode: uint8(m + 1)}); err != nil {
-			return fmt.Errorf("preparing, mode %s: %w", mode.name, err)
+	for _, last := range []bool{false, true} {
+		for m, mode := range r.modes {
+			if mode.name != mode.like || (mode.name == Encrypted) != last {
+				continue
+			}
+			if err := r.fill(m, workload.Tag{Mode: uint8(m + 1)}); err != nil {
+				return fmt.Errorf("preparing, mode %s: %w", mode.name, err)
+			}
 		}
 	}
 	return r.scan()
@@ -80,35 +74,40 @@ func (r *runner) prepare() error {
 
 // fill writes the whole region as mode m and verifies a sample.
 func (r *runner) fill(m int, tag workload.Tag) error {
-	mode := r.subject.modes()[m]
+	mode := r.modes[m]
 	s := workload.FillSection(r.base(m), tag)
 	doing := r.doing(int(tag.Round), "filling "+mode.name)
-	return r.step(r.fillKind(m), doing, func() error {
-		_, err := r.drive(mode, s, stats.NewHist())
+	return r.step("fill "+mode.like, doing, func() error {
+		_, err := r.drive(mode, s, stats.NewHist(), nil)
 		return r.integrity(err, mode.name, "fill", int(tag.Round))
 	})
 }
 
 // base is what all sections of mode m have in common.
 func (r *runner) base(m int) workload.Section {
-	return workload.Section{Base: r.subject.modes()[m].base, Span: r.subject.Span, Run: r.res.Method.RunID, Unit: r.unit}
+	return workload.Section{Base: r.modes[m].base, Span: r.subject.Span, Run: r.res.Method.RunID, Unit: r.unit}
 }
 
 // section runs one workload in one mode.
 func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error) {
-	mode, work := r.subject.modes()[m], r.plan.Workloads[w]
+	mode, work := r.modes[m], r.plan.Workloads[w]
 	s := r.base(m)
 	s.Work, s.Warmup, s.Length = work, r.plan.Warmup, r.plan.Section
 	s.Source, s.Tag = source, workload.Tag{Mode: uint8(m + 1), Step: uint8(w + 1), Round: uint16(n)}
 	s.Order = r.plan.Seed ^ uint64(n)<<32 ^ uint64(w)<<56 // not of the mode
 	doing := r.doing(n, work.ID+" "+mode.name)
-	err = r.step(work.ID+" "+mode.name, doing, func() error {
+	err = r.step(work.ID+" "+mode.name, doing, func() (err error) {
 		hist := stats.NewHist()
+		by, err := r.observe(mode, work.Depth)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, by.close()) }()
 		before, err := readJiffies()
 		if err != nil {
 			return err
 		}
-		out, err := r.drive(mode, s, hist)
+		out, err := r.drive(mode, s, hist, by)
 		if err != nil {
 			return r.integrity(err, mode.name, work.ID, n)
 		}
@@ -117,15 +116,21 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 			return err
 		}
 		t.jiffies = after.since(before)
-		t.sample, err = sample(out, hist, t.jiffies)
+		if t.sample, err = sample(out, hist, t.jiffies); err == nil && by != nil {
+			t.sample.observed(by.rec)
+		}
 		return err
 	})
 	return t, err
 }
 
 // drive runs a section on a mode's device and verifies it.
-func (r *runner) drive(m mode, s workload.Section, hist *stats.Hist) (out workload.Outcome, err error) {
-	l, err := workload.Open(m.dev, s.Work, r.bufs, &r.stop)
+func (r *runner) drive(m mode, s workload.Section, hist *stats.Hist, by *observer) (out workload.Outcome, err error) {
+	var o workload.Observer // a nil *observer in it would not be nil
+	if by != nil {
+		o = by
+	}
+	l, err := workload.Open(m.dev, s.Work, r.bufs, &r.stop, o)
 	if err != nil {
 		return out, err
 	}

@@ -83,8 +83,8 @@ func TestDifferences(t *testing.T) {
 		return Summary{EndToEnd: d(encrypt + device), Stages: []StageSummary{{"encrypt", d(encrypt)}, {"device", d(device)}}}
 	}
 	// The host drifts: only the difference within each round is steady.
-	over := []Summary{round(0.5, 10), round(0.7, 20), round(0.6, 30)}
-	under := []Summary{round(0, 9.5), round(0, 20.5), round(0, 30)}
+	over := []Summary{round(0.5, 10), round(0.7, 20), round(0.6, 30), round(0.5, 40), round(0.7, 50)}
+	under := []Summary{round(0, 9.5), round(0, 20.5), round(0, 30), round(0, 39.75), round(0, 50.25)}
 	got := Differences(over, under, 1)
 	if len(got) != 3 {
 		t.Fatalf("%d differences: %+v", len(got), got)

@@ -106,7 +106,7 @@ type Difference struct {
 
 // Shift is a difference in microseconds, the mean over rounds of the
 // difference within the round, with its interval (stats.Level); nil with fewer
-// than two rounds.
+// than stats.MinRounds rounds.
 type Shift struct {
 	US   float64  `json:"us"`
 	Low  *float64 `json:"ci_low"`

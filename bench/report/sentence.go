@@ -76,6 +76,9 @@ func Notes(res *bench.Result) []string {
 	if few := tooFew(res); few != "" {
 		out = append(out, "Too few samples for: "+few+".")
 	}
+	if p := res.Probes; p != nil && p.Missing != "" {
+		out = append(out, p.Missing+": the kernel's part of the stages is in one piece.")
+	}
 	return out
 }
 

@@ -92,8 +92,23 @@ func (p *page) workload(w *bench.Workload) {
 	p.row("p99.99 us", plain.P9999, enc.P9999, nil)
 	p.row("max us", &plain.Max, &enc.Max, nil)
 	p.row("CPU s/GB", &plain.CPUPerGB, &enc.CPUPerGB, nil)
+	p.copying(w)
+	p.stages(w)
 	if text := void(w); text != "" {
 		p.line("  %s", p.dim(text))
+	}
+}
+
+// copying says what is left of the cost when plain copies too.
+func (p *page) copying(w *bench.Workload) {
+	if w.CopyThroughput == nil || w.CopyLatency == nil {
+		return
+	}
+	for _, e := range []struct {
+		name string
+		*bench.Effect
+	}{{"throughput", w.CopyThroughput}, {"p50", w.CopyLatency}} {
+		p.line("  %-31s %.3f  %s", "over plain with a copy, "+e.name, e.Ratio, span(*e.Effect))
 	}
 }
 

@@ -45,7 +45,7 @@ func Compare(over, under []float64, seed uint64) Effect {
 }
 
 // Shift returns the mean over rounds of the difference over[i]-under[i] within
-// the round, with its interval; nil where there are fewer than two rounds. It
+// the round, with its interval; nil with fewer than MinRounds rounds. It
 // panics when there is no pair, or one without its other half.
 func Shift(over, under []float64, seed uint64) (float64, *Interval) {
 	if len(over) != len(under) || len(over) == 0 {
@@ -55,7 +55,7 @@ func Shift(over, under []float64, seed uint64) (float64, *Interval) {
 	for i := range over {
 		diffs[i] = over[i] - under[i]
 	}
-	if len(diffs) < 2 {
+	if len(diffs) < MinRounds {
 		return Mean(diffs), nil
 	}
 	rng := rand.New(rand.NewPCG(seed, 0x5ea1bea7))

@@ -117,6 +117,14 @@ func (t *Target) open(path string, o Options) error {
 	return err
 }
 
+// Path is where the kernel finds the target: not its name if that is gone.
+func (t *Target) Path() string {
+	if t.file != nil {
+		return t.file.path
+	}
+	return t.Identity.Path
+}
+
 // used is how much of the device the bench may write to.
 func used(info blockdev.Info, path string, o Options) (int64, error) {
 	want := o.Size

@@ -26,6 +26,7 @@ type Loop struct {
 	queue blockdev.Queue
 	bufs  *Buffers
 	stop  *atomic.Bool
+	by    Observer // or nil
 
 	section Section
 	order   order
@@ -44,18 +45,45 @@ type Loop struct {
 	done  []*blockdev.Request
 }
 
+// Observer looks at every request of a section besides the histogram: the
+// kernel's probes (package probe).
+type Observer interface {
+	// Slots returns the blockdev.QueueOptions.SlotBase of a queue to observe,
+	// and Bind is called with that queue, on its thread.
+	Slots() uint16
+	Bind(blockdev.Queue) error
+	// Record takes each request as it is reaped, warm-up included, with its
+	// latency in nanoseconds; Reset is called when the clock starts. Record
+	// must not allocate.
+	Record(r *blockdev.Request, latency int64)
+	Reset()
+}
+
 // Open opens a queue of dev with w's depth and block size, and locks the
-// goroutine to its thread. Setting stop ends a running section early.
-func Open(dev blockdev.Device, w Workload, bufs *Buffers, stop *atomic.Bool) (*Loop, error) {
+// goroutine to its thread. Setting stop ends a running section early. The
+// observer may be nil.
+func Open(dev blockdev.Device, w Workload, bufs *Buffers, stop *atomic.Bool, by Observer) (_ *Loop, err error) {
 	runtime.LockOSThread()
-	depth := w.Depth
-	q, err := dev.OpenQueue(blockdev.QueueOptions{Depth: depth, Buffers: bufs.arena, MaxTransfer: w.BlockSize})
+	defer func() {
+		if err != nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	depth, o := w.Depth, blockdev.QueueOptions{Depth: w.Depth, Buffers: bufs.arena, MaxTransfer: w.BlockSize}
+	if by != nil {
+		o.SlotBase = by.Slots()
+	}
+	q, err := dev.OpenQueue(o)
 	if err != nil {
-		runtime.UnlockOSThread()
 		return nil, err
 	}
+	if by != nil {
+		if err := by.Bind(q); err != nil {
+			return nil, errors.Join(err, q.Close())
+		}
+	}
 	return &Loop{
-		queue: q, bufs: bufs, stop: stop,
+		queue: q, bufs: bufs, stop: stop, by: by,
 		reqs: make([]blockdev.Request, depth), ops: make([]uint64, depth),
 		start: make([]int64, depth), turn: make([]int, depth),
 		free: make([]int, 0, depth), batch: make([]*blockdev.Request, 0, depth),
@@ -87,6 +115,9 @@ func (l *Loop) Run(s Section, hist *stats.Hist) (Outcome, error) {
 			break
 		}
 		if s.Ops == 0 && !l.timed && now >= warm {
+			if l.by != nil {
+				l.by.Reset()
+			}
 			l.timed, before = true, readMeter()
 			began = blockdev.Now()
 			end = began + int64(s.Length)
@@ -214,6 +245,9 @@ func (l *Loop) account(r *blockdev.Request, now int64) {
 			l.bad = r.Err
 		}
 		return
+	}
+	if l.by != nil {
+		l.by.Record(r, now-l.start[place])
 	}
 	if l.timed {
 		l.out.Ops++

@@ -38,7 +38,7 @@ func nullLoop(tb testing.TB, w Workload) *Loop {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l, err := Open(null{}, w, bufs, new(atomic.Bool))
+	l, err := Open(null{}, w, bufs, new(atomic.Bool), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

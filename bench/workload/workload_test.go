@@ -44,7 +44,7 @@ func turn(t *testing.T, fill, run blockdev.Device, s Section) (Outcome, *stats.H
 
 func once(t *testing.T, dev blockdev.Device, bufs *Buffers, s Section, hist *stats.Hist) (Outcome, error) {
 	t.Helper()
-	l, err := Open(dev, s.Work, bufs, new(atomic.Bool))
+	l, err := Open(dev, s.Work, bufs, new(atomic.Bool), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestStop(t *testing.T) {
 	}
 	defer bufs.Close()
 	var stop atomic.Bool
-	l, err := Open(drive(), headline[3], bufs, &stop)
+	l, err := Open(drive(), headline[3], bufs, &stop, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

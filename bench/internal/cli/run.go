@@ -26,6 +26,8 @@ type runFlags struct {
 	rounds    int
 	section   time.Duration
 	quick     bool
+	probes    bool
+	copy      bool
 	seed      uint64
 	json      string
 }
@@ -62,6 +64,8 @@ func runCommand() *cobra.Command {
 	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
 	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for each mode in a round")
 	fl.BoolVar(&f.quick, "quick", false, "256MiB, 5 rounds of 200ms: a first impression in half a minute")
+	fl.BoolVar(&f.copy, "plain-copy", false, "also measure plain I/O with a copy in the cipher's place")
+	fl.BoolVar(&f.probes, "probes", false, "also say where each microsecond goes, by the kernel's own stamps\n(needs root; both modes run once more for it)")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: a new one, printed)")
 	fl.StringVar(&f.json, "json", "", "also write the result as JSON to this file, or to standard output (-)")
 	return c
@@ -87,7 +91,7 @@ func (f *runFlags) plan(set func(string) bool) (bench.Plan, error) {
 		f.seed = rand.Uint64() >> 11 // JSON readers keep 53 bits
 	}
 	f.target.Size = int64(f.size)
-	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Section: f.section, Warmup: f.section / 5, Seed: f.seed}
+	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Section: f.section, Warmup: f.section / 5, Seed: f.seed, Copy: f.copy, Probes: f.probes}
 	if !slices.Contains(engine.Names(), f.target.Engine) {
 		return p, fmt.Errorf("--engine %q: want one of %s", f.target.Engine, strings.Join(engine.Names(), ", "))
 	}
@@ -143,7 +147,8 @@ func (f *runFlags) measure(ctx context.Context, plan bench.Plan, stderr io.Write
 	defer func() { err = errors.Join(err, t.Close()) }()
 	ui := newProgress(stderr)
 	defer ui.end()
-	res, err = bench.Run(ctx, plan, bench.Subject{Raw: t.Raw, Base: target.DataOffset, Volume: t.Volume, Span: t.Span}, ui.show)
+	subject := bench.Subject{Path: t.Path(), Raw: t.Raw, Base: target.DataOffset, Volume: t.Volume, Span: t.Span}
+	res, err = bench.Run(ctx, plan, subject, ui.show)
 	if err != nil {
 		return nil, err
 	}
