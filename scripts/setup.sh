@@ -16,6 +16,8 @@ packages() {
 		e2fsprogs          mkfs.ext4 and debugfs for the boot drive's partition
 		util-linux         losetup and blkid, loop devices in tests
 		fdisk              sfdisk, partitions the boot drive of make run
+		kmod               depmod, judge of the image's module tables
+		cpio               judge of the initramfs
 		iproute2           network namespaces in tests
 		cryptsetup-bin     the other LUKS2 implementation, judge of our format
 		fio                the other bench, judge of our I/O engine

@@ -21,7 +21,7 @@ import (
 type Modules struct {
 	dir     string
 	deps    map[string][]string // by name: paths to load, in order, the module last
-	soft    map[string][]string // by name: modules to try before it
+	soft    map[string][]string // by name: modules or aliases to try before it
 	aliases []alias
 
 	mu     sync.Mutex      // guards loaded, and lets one module load at a time
@@ -83,7 +83,7 @@ func (m *Modules) addAlias(words []string) {
 func (m *Modules) addSoft(words []string) {
 	if len(words) > 3 && words[0] == "softdep" && words[2] == "pre:" {
 		for _, name := range words[3:] {
-			m.soft[normal(words[1])] = append(m.soft[normal(words[1])], normal(name))
+			m.soft[normal(words[1])] = append(m.soft[normal(words[1])], name)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (m *Modules) Load(name string) error {
 	var errs error
 	for _, module := range m.Find(name) {
 		m.mu.Lock()
-		errs = errors.Join(errs, m.load(module))
+		errs = errors.Join(errs, m.load(module, map[string]bool{}))
 		m.mu.Unlock()
 	}
 	return errs
@@ -139,10 +139,18 @@ func (m *Modules) Loaded() int {
 	return len(m.loaded)
 }
 
-func (m *Modules) load(name string) error {
+// load loads one module. under are those whose loading led here: soft
+// dependencies may form a circle.
+func (m *Modules) load(name string, under map[string]bool) error {
+	if under[name] {
+		return nil
+	}
+	under[name] = true
 	for _, soft := range m.soft[name] {
-		if err := m.load(soft); err != nil && !absent(err) {
-			return err
+		for _, module := range m.Find(soft) {
+			if err := m.load(module, under); err != nil {
+				return err
+			}
 		}
 	}
 	for _, file := range m.deps[name] {

@@ -12,7 +12,7 @@ import (
 // Info is what a module says of itself in its .modinfo section.
 type Info struct {
 	Depends []string // modules it cannot load without
-	Soft    []string // modules to load before it where they exist (softdep pre)
+	Soft    []string // modules or aliases to load before it where they exist (softdep pre), as written
 	Aliases []string // patterns of the devices and services it is for
 }
 
@@ -44,7 +44,7 @@ func readInfo(path string) (Info, error) {
 	return parseInfo(string(data)), nil
 }
 
-// parseInfo reads "key=value" strings that end in NUL. Module names are
+// parseInfo reads "key=value" strings that end in NUL. Names in Depends are
 // brought to the kernel's form, with underscores.
 func parseInfo(data string) Info {
 	var info Info
@@ -75,7 +75,7 @@ func softPre(value string) []string {
 		case strings.HasSuffix(word, ":"):
 			pre = word == "pre:"
 		case pre:
-			names = append(names, moduleName(word))
+			names = append(names, word)
 		}
 	}
 	return names

@@ -88,8 +88,15 @@ func (w *walk) add(name, neededBy string) error {
 	if m.Info, err = readInfo(m.File); err != nil {
 		return err
 	}
-	m.Soft = slices.DeleteFunc(m.Soft, func(soft string) bool { return w.tree.paths[soft] == "" })
-	for _, dep := range slices.Concat(m.Soft, m.Depends) {
+	for _, soft := range m.Soft {
+		if w.tree.paths[moduleName(soft)] == "" {
+			continue // an alias, such as crypto-crc32c: what serves it is named in the spec
+		}
+		if err := w.add(moduleName(soft), name); err != nil {
+			return err
+		}
+	}
+	for _, dep := range m.Depends {
 		if err := w.add(dep, name); err != nil {
 			return err
 		}
