@@ -63,7 +63,13 @@ func micros(h *stats.Hist, q float64) *float64 {
 func analyse(res *Result) error {
 	for i := range res.Workloads {
 		w := &res.Workloads[i]
-		valid := w.count()
+		valid := w.valid()
+		w.RoundsValid = len(valid)
+		for _, r := range w.Rounds {
+			if r.Void != "" {
+				w.RoundsVoid[r.Void]++
+			}
+		}
 		if len(valid) == 0 {
 			continue
 		}
@@ -84,16 +90,13 @@ func analyse(res *Result) error {
 	return nil
 }
 
-// count sorts the rounds into valid and void ones.
-func (w *Workload) count() (valid []Round) {
+// valid returns the rounds that no rule has voided.
+func (w *Workload) valid() (valid []Round) {
 	for _, r := range w.Rounds {
 		if r.Void == "" {
 			valid = append(valid, r)
-		} else {
-			w.RoundsVoid[r.Void]++
 		}
 	}
-	w.RoundsValid = len(valid)
 	return valid
 }
 

@@ -38,6 +38,9 @@ type Plan struct {
 	// Rounds is how many valid rounds each workload gets. Void ones are made
 	// up for, by up to as many again.
 	Rounds int
+	// Budget, if not 0, lets the run go on beyond Rounds until every interval
+	// is within 1 % of its ratio, but at most so long after it began.
+	Budget time.Duration
 	// Section is how long the clock runs for one mode in one round, Warmup how
 	// long the load runs before.
 	Section, Warmup time.Duration
@@ -57,8 +60,8 @@ func (p *Plan) Check() error {
 		return fmt.Errorf("plan: %d rounds: want 1 to %d", p.Rounds, maxRounds)
 	case p.Section < time.Millisecond:
 		return fmt.Errorf("plan: sections of %v: want at least 1ms", p.Section)
-	case p.Warmup < 0:
-		return fmt.Errorf("plan: a warm-up of %v", p.Warmup)
+	case p.Warmup < 0 || p.Budget < 0:
+		return fmt.Errorf("plan: a warm-up of %v and a budget of %v: must not be negative", p.Warmup, p.Budget)
 	}
 	return nil
 }

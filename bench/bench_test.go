@@ -254,6 +254,40 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// With a budget a run goes on until it knows enough, or the budget is spent.
+func TestBudget(t *testing.T) {
+	s, _ := subject(t)
+	p := plan(5)
+	p.Workloads, p.Budget = p.Workloads[1:2], 3*time.Second
+	res, err := Run(t.Context(), p, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &res.Workloads[0]
+	took := res.Finished.Sub(res.Started)
+	switch res.Method.Ended {
+	case EndedBudget: // a drive in memory on a busy host is too noisy for 1 %
+		if took < p.Budget || w.RoundsValid <= 5 {
+			t.Errorf("ended for the budget after %v and %d rounds", took, w.RoundsValid)
+		}
+	case EndedNarrow:
+		if (*w.High-*w.Low)/2 > narrow || took > p.Budget+time.Second {
+			t.Errorf("ended as narrow after %v: %v to %v", took, *w.Low, *w.High)
+		}
+	default:
+		t.Errorf("ended for %q", res.Method.Ended)
+	}
+}
+
+func TestWide(t *testing.T) {
+	for spread, want := range map[float64]bool{0.001: false, 0.1: true} {
+		r := &runner{res: &Result{Workloads: []Workload{{Rounds: rounds(t, 20, 1.02, 1, spread)}}}}
+		if got := r.wide(0); got != want {
+			t.Errorf("a spread of %v is wide: %v", spread, got)
+		}
+	}
+}
+
 // The same seed gives the same order of modes; the order is not always alike.
 func TestOrderOfModes(t *testing.T) {
 	orders := func() string {
@@ -285,6 +319,7 @@ func TestPlanCheck(t *testing.T) {
 		"0 rounds":         func(p *Plan) { p.Rounds = 0 },
 		"70000 rounds":     func(p *Plan) { p.Rounds = 70_000 },
 		"sections of 1µs":  func(p *Plan) { p.Section = time.Microsecond },
+		"a budget of -1s":  func(p *Plan) { p.Budget = -time.Second },
 		"a warm-up of -1s": func(p *Plan) { p.Warmup = -time.Second },
 	} {
 		p := plan(3)

@@ -34,9 +34,10 @@ func (p *pace) passed(name string, took time.Duration) {
 	k.spent += took
 }
 
-// progress returns the share that is done and the time left; both 0 as long
-// as some kind of step is wholly unknown.
-func (p *pace) progress(doing string) Progress {
+// progress returns the share that is done and the time left, at most; both 0
+// as long as some kind of step is wholly unknown. A budget that is longer than
+// the steps may be used up.
+func (p *pace) progress(doing string, budget time.Duration) Progress {
 	var left time.Duration
 	for _, k := range p.kinds {
 		each := k.guess
@@ -49,5 +50,6 @@ func (p *pace) progress(doing string) Progress {
 		left += each * time.Duration(k.left)
 	}
 	spent := time.Since(p.began)
+	left = max(left, budget-spent)
 	return Progress{Doing: doing, Done: spent.Seconds() / max(1e-9, (spent+left).Seconds()), Left: left}
 }

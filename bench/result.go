@@ -75,6 +75,8 @@ type Method struct {
 	Seed           uint64  `json:"seed"`
 	RunID          uint64  `json:"run_id"` // in every block written
 	Rounds         int     `json:"rounds_planned"`
+	BudgetSeconds  float64 `json:"budget_seconds,omitempty"`
+	Ended          string  `json:"ended"` // why there were no more rounds
 	SectionSeconds float64 `json:"section_seconds"`
 	WarmupSeconds  float64 `json:"warmup_seconds"`
 	Level          float64 `json:"confidence_level"`
@@ -84,6 +86,13 @@ type Method struct {
 	// after an encrypted fill; none was found, or there would be no result.
 	PlaintextScanned int64 `json:"plaintext_scanned_bytes"`
 }
+
+// The values of Method.Ended.
+const (
+	EndedRounds = "planned rounds"
+	EndedNarrow = "every interval within 1 % of its ratio"
+	EndedBudget = "budget spent"
+)
 
 // Workload is what was measured of one workload.
 type Workload struct {

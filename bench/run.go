@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"sealbay/bench/probe"
 	"sealbay/bench/stats"
 	"sealbay/bench/workload"
-	"sealbay/blockcrypt/blockdev"
 	"sealbay/blockcrypt/xts"
 )
 
@@ -130,7 +128,7 @@ func blankResult(plan Plan, subject Subject) (*Result, error) {
 		},
 		Method: Method{
 			// 53 bits, so that every JSON reader keeps it whole.
-			Seed: plan.Seed, RunID: binary.LittleEndian.Uint64(id[:]) >> 11, Rounds: plan.Rounds,
+			Seed: plan.Seed, RunID: binary.LittleEndian.Uint64(id[:]) >> 11, Rounds: plan.Rounds, BudgetSeconds: plan.Budget.Seconds(),
 			SectionSeconds: plan.Section.Seconds(), WarmupSeconds: plan.Warmup.Seconds(),
 			Level: stats.Level, Resamples: stats.Resamples,
 			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time while the clock runs", 100*stealLimit),
@@ -166,153 +164,4 @@ func notMeasured() []string {
 		"queue depths above 1",
 		"drives in steady state (SNIA preconditioning)",
 	}
-}
-
-// groups returns the workloads in groups that share one fill: those that only
-// read, then each that writes by itself.
-func (r *runner) groups() (groups [][]int) {
-	var readers []int
-	for i, w := range r.plan.Workloads {
-		if w.Reads == 100 {
-			readers = append(readers, i)
-		} else {
-			groups = append(groups, []int{i})
-		}
-	}
-	if readers != nil {
-		groups = append([][]int{readers}, groups...)
-	}
-	return groups
-}
-
-// rounds runs rounds until each workload has as many valid ones as planned;
-// void rounds are made up for by up to as many again. Rounds of different
-// workloads are interleaved.
-func (r *runner) rounds() error {
-	bad := 0
-	for n := 1; n <= 2*r.plan.Rounds && r.missing(); n++ {
-		var failed error
-		for _, group := range r.groups() {
-			if !r.lacks(group) {
-				continue
-			}
-			err := r.round(n, group)
-			if err != nil && !isIO(err) {
-				return err
-			}
-			failed = errors.Join(failed, err)
-		}
-		if failed == nil {
-			bad = 0
-		} else if bad++; bad == badRounds {
-			r.res.Status = Partial
-			r.res.Stopped = fmt.Sprintf("%d rounds in a row had I/O errors, the last: %v", bad, failed)
-			return nil
-		}
-	}
-	return nil
-}
-
-// missing reports whether any workload lacks valid rounds.
-func (r *runner) missing() bool { return slices.ContainsFunc(r.groups(), r.lacks) }
-
-func (r *runner) lacks(group []int) bool {
-	return slices.ContainsFunc(group, func(w int) bool {
-		valid := 0
-		for _, round := range r.res.Workloads[w].Rounds {
-			if round.Void == "" {
-				valid++
-			}
-		}
-		return valid < r.plan.Rounds
-	})
-}
-
-// round is one round of a group: every mode once, in random order. An I/O
-// error voids it, and is returned.
-func (r *runner) round(n int, group []int) error {
-	rounds := make([]Round, len(group))
-	for i := range rounds {
-		rounds[i] = Round{N: n, Modes: map[string]*Sample{}}
-	}
-	passed := make([]jiffies, len(group))
-	var failed error
-	for _, m := range r.order.Perm(len(r.modes)) {
-		name := r.modes[m].name
-		turns, err := r.turn(n, group, m)
-		for i := range group {
-			rounds[i].Order = append(rounds[i].Order, name)
-			if i < len(turns) {
-				rounds[i].Modes[name] = turns[i].sample
-				passed[i].steal += turns[i].jiffies.steal
-				passed[i].total += turns[i].jiffies.total
-			}
-		}
-		if err != nil {
-			failed = fmt.Errorf("mode %s: %w", name, err)
-			break
-		}
-	}
-	if failed != nil && !isIO(failed) {
-		return failed
-	}
-	for i, w := range group {
-		rounds[i].judge(failed, passed[i])
-		if rounds[i].Void == "" {
-			r.res.Workloads[w].keep(rounds[i].Modes)
-		}
-		r.res.Workloads[w].Rounds = append(r.res.Workloads[w].Rounds, rounds[i])
-	}
-	return failed
-}
-
-// isIO reports whether err is a request that the device failed.
-func isIO(err error) bool {
-	op := new(blockdev.OpError)
-	return errors.As(err, &op)
-}
-
-// The rules that void a round, fixed before the first.
-const (
-	voidIO    = "I/O error"
-	voidSteal = "steal"
-)
-
-// VoidRules lists them: the keys of Workload.RoundsVoid.
-var VoidRules = []string{voidIO, voidSteal}
-
-// judge applies the rules that void a round.
-func (r *Round) judge(failed error, passed jiffies) {
-	share, ok := passed.share()
-	switch {
-	case failed != nil:
-		r.Void, r.Why = voidIO, failed.Error()
-	case ok && share > stealLimit:
-		r.Void, r.Why = voidSteal, fmt.Sprintf("%.1f %% of CPU time was stolen", 100*share)
-	}
-}
-
-// turnOf is what one mode's turn at one workload gave.
-type turnOf struct {
-	sample  *Sample
-	jiffies jiffies
-}
-
-// turn is one mode's turn at a group of workloads: fill if they read, then the
-// section of each, each verified.
-func (r *runner) turn(n int, group []int, m int) (turns []turnOf, err error) {
-	source := workload.Tag{Mode: uint8(m + 1), Round: uint16(n)}
-	if r.plan.Workloads[group[0]].ReadsData() {
-		if err := r.fill(m, source); err != nil {
-			return nil, err
-		}
-	}
-	for _, w := range group {
-		t, err := r.section(n, w, m, source)
-		if err != nil {
-			return turns, err
-		}
-		turns = append(turns, t)
-	}
-	return turns, nil
 }

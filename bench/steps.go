@@ -34,6 +34,8 @@ func (r *runner) doing(round int, what string) string {
 	switch {
 	case round == 0:
 		return "preparing, " + what
+	case round > r.plan.Rounds && r.plan.Budget > 0:
+		return fmt.Sprintf("round %d, %s", round, what)
 	case round > r.plan.Rounds:
 		return fmt.Sprintf("round %d in place of a void one, %s", round, what)
 	}
@@ -46,7 +48,7 @@ func (r *runner) step(kind, doing string, do func() error) error {
 		return workload.ErrStopped
 	}
 	if r.watch != nil {
-		r.watch(r.pace.progress(doing))
+		r.watch(r.pace.progress(doing, r.plan.Budget))
 	}
 	began := time.Now()
 	err := do()

@@ -47,8 +47,16 @@ func (p *page) header(res *bench.Result) {
 	p.field("target", target(t))
 	p.field("plain", fmt.Sprintf("O_DIRECT, engine %s, bytes %d to %d MiB of the target", t.Engine, t.Offset>>20, (t.Offset+t.Span)>>20))
 	p.field("encrypted", fmt.Sprintf("the same, through %s, implementation %s", t.Cipher, t.XTS))
-	p.field("method", fmt.Sprintf("%d rounds of %s s a mode after %s s of warm-up, modes in random order, seed %d",
-		m.Rounds, trim(m.SectionSeconds), trim(m.WarmupSeconds), m.Seed))
+	p.field("method", fmt.Sprintf("%s rounds of %s s a mode after %s s of warm-up, modes in random order, seed %d",
+		rounds(m), trim(m.SectionSeconds), trim(m.WarmupSeconds), m.Seed))
+}
+
+// rounds words how many rounds were asked for.
+func rounds(m *bench.Method) string {
+	if m.BudgetSeconds == 0 {
+		return fmt.Sprint(m.Rounds)
+	}
+	return fmt.Sprintf("at least %d (%s)", m.Rounds, m.Ended)
 }
 
 func trim(v float64) string { return fmt.Sprintf("%.3g", v) }

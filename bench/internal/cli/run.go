@@ -25,6 +25,7 @@ type runFlags struct {
 	workloads string
 	rounds    int
 	section   time.Duration
+	budget    time.Duration
 	quick     bool
 	probes    bool
 	copy      bool
@@ -63,6 +64,7 @@ func runCommand() *cobra.Command {
 	fl.StringVar(&f.workloads, "workloads", "", "which workloads, such as W1,W3 (default: W1 to W4)")
 	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
 	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for each mode in a round")
+	fl.DurationVar(&f.budget, "budget", 0, "go on after --rounds until every interval is within 1 % of its ratio,\nfor at most this long in all (default: stop after --rounds)")
 	fl.BoolVar(&f.quick, "quick", false, "256MiB, 5 rounds of 200ms: a first impression in half a minute")
 	fl.BoolVar(&f.copy, "plain-copy", false, "also measure plain I/O with a copy in the cipher's place")
 	fl.BoolVar(&f.probes, "probes", false, "also say where each microsecond goes, by the kernel's own stamps\n(needs root; both modes run once more for it)")
@@ -91,7 +93,7 @@ func (f *runFlags) plan(set func(string) bool) (bench.Plan, error) {
 		f.seed = rand.Uint64() >> 11 // JSON readers keep 53 bits
 	}
 	f.target.Size = int64(f.size)
-	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Section: f.section, Warmup: f.section / 5, Seed: f.seed, Copy: f.copy, Probes: f.probes}
+	p := bench.Plan{Workloads: ws, Rounds: f.rounds, Budget: f.budget, Section: f.section, Warmup: f.section / 5, Seed: f.seed, Copy: f.copy, Probes: f.probes}
 	if !slices.Contains(engine.Names(), f.target.Engine) {
 		return p, fmt.Errorf("--engine %q: want one of %s", f.target.Engine, strings.Join(engine.Names(), ", "))
 	}
