@@ -115,7 +115,7 @@ func (w *Workload) compare(valid []Round, seed uint64) {
 		w.CopyThroughput, w.CopyLatency = versus(valid, mbps, seed, PlainCopy), versus(valid, p50, seed, PlainCopy)
 	}
 	if w.Modes[PlainProbed] != nil {
-		w.overhead(valid, seed)
+		w.overhead(valid)
 	}
 }
 
@@ -167,26 +167,22 @@ func versus(valid []Round, f figure, seed uint64, under string) *Effect {
 }
 
 // overhead fills in where encryption's time goes, and what knowing it costs.
-func (w *Workload) overhead(valid []Round, seed uint64) {
+func (w *Workload) overhead(valid []Round) {
 	var enc, plain []probe.Summary
 	for _, r := range valid {
 		enc, plain = append(enc, *r.Modes[EncryptedProbed].Probed), append(plain, *r.Modes[PlainProbed].Probed)
 	}
-	w.Overhead = probe.Differences(enc, plain, seed)
+	w.Overhead = probe.Differences(enc, plain)
 	w.ProbeCost = &ProbeCost{
-		Mean: shift(valid, func(s *Sample) *float64 { return &s.Mean }, seed),
-		P50:  shift(valid, p50, seed),
+		Mean: shift(valid, func(s *Sample) *float64 { return &s.Mean }),
+		P50:  shift(valid, p50),
 	}
 }
 
 // shift is plain_probed minus plain.
-func shift(valid []Round, f figure, seed uint64) probe.Shift {
+func shift(valid []Round, f figure) probe.Shift {
 	on, off, _ := paired(valid, f, PlainProbed, Plain) // figures that every sample has
-	us, ci := stats.Shift(on, off, seed)
-	if ci == nil {
-		return probe.Shift{US: us}
-	}
-	return probe.Shift{US: us, Low: &ci.Low, High: &ci.High}
+	return probe.NewShift(on, off)
 }
 
 func effectOf(e stats.Effect) Effect {

@@ -339,7 +339,7 @@ func TestProbes(t *testing.T) {
 	}
 	defer d.Close()
 	s := Subject{Path: path, Raw: d, Base: blockcrypt.DataOffset, Volume: volume(t, d, 1), Span: span}
-	p := plan(5)
+	p := plan(6) // the fewest that an interval of differences needs
 	p.Workloads, p.Probes, p.Copy = p.Workloads[3:], true, true
 	res, err := Run(t.Context(), p, s, nil)
 	if err != nil {

@@ -107,17 +107,18 @@ func thirdArgumentIs(def *btf.Typedef, name string) bool {
 	return ok && s.Name == name
 }
 
-// pick returns the first choice of each hook that the kernel has, and all
-// that was asked. Missing names the required hooks that nothing can fill.
+// pick returns the first choice of each hook that the kernel has, and what was
+// asked: a stand-in only where it is needed. Missing names the required hooks that nothing can fill.
 func (k tracepoints) pick(hooks []hook) (picked []choice, asked []Feature, missing []string) {
 	for _, h := range hooks {
 		found := false
 		for i, c := range h.choices {
 			answer, err := k.has(c)
 			asked = append(asked, feature(c, h.choices[i+1:], answer, err))
-			if answer == Supported && !found {
+			if answer == Supported {
 				found = true
 				picked = append(picked, c)
+				break
 			}
 		}
 		if !found && h.required {

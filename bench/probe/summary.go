@@ -104,13 +104,22 @@ type Difference struct {
 	P999  *Shift `json:"p99_9"`
 }
 
-// Shift is a difference in microseconds, the mean over rounds of the
-// difference within the round, with its interval (stats.Level); nil with fewer
-// than stats.MinRounds rounds.
+// Shift is a difference in microseconds, the median over rounds of the
+// difference within the round, with its interval (stats.Shift); nil with too
+// few rounds.
 type Shift struct {
 	US   float64  `json:"us"`
 	Low  *float64 `json:"ci_low"`
 	High *float64 `json:"ci_high"`
+}
+
+// NewShift pairs the figures of two modes by round.
+func NewShift(over, under []float64) Shift {
+	us, ci := stats.Shift(over, under)
+	if ci == nil {
+		return Shift{US: us}
+	}
+	return Shift{us, &ci.Low, &ci.High}
 }
 
 // EndToEnd is the name of the whole among Differences.
@@ -119,8 +128,8 @@ const EndToEnd = "end to end"
 // Differences pairs the summaries of two modes by round, over[i] and under[i],
 // and returns the difference by stage, the whole last: with encrypted over
 // plain, where encryption's time goes. A figure that a round cannot tell is
-// left out for all. The interval's bootstrap starts from seed.
-func Differences(over, under []Summary, seed uint64) []Difference {
+// left out for all.
+func Differences(over, under []Summary) []Difference {
 	if len(over) != len(under) {
 		panic("probe: differences of unpaired rounds")
 	}
@@ -128,12 +137,12 @@ func Differences(over, under []Summary, seed uint64) []Difference {
 	for s := range NumStages {
 		name := s.String()
 		at := func(s Summary) *Distribution { return s.stage(name) }
-		if d, ok := difference(name, over, under, at, seed); ok {
+		if d, ok := difference(name, over, under, at); ok {
 			out = append(out, d)
 		}
 	}
 	whole := func(s Summary) *Distribution { return &s.EndToEnd }
-	if d, ok := difference(EndToEnd, over, under, whole, seed); ok {
+	if d, ok := difference(EndToEnd, over, under, whole); ok {
 		out = append(out, d)
 	}
 	return out
@@ -149,7 +158,7 @@ func (s Summary) stage(name string) *Distribution {
 	return nil
 }
 
-func difference(name string, over, under []Summary, at func(Summary) *Distribution, seed uint64) (Difference, bool) {
+func difference(name string, over, under []Summary, at func(Summary) *Distribution) (Difference, bool) {
 	shift := func(figure func(*Distribution) *float64) *Shift {
 		var a, b []float64
 		for i := range over {
@@ -162,11 +171,8 @@ func difference(name string, over, under []Summary, at func(Summary) *Distributi
 		if len(a) == 0 {
 			return nil
 		}
-		us, ci := stats.Shift(a, b, seed)
-		if ci == nil {
-			return &Shift{US: us}
-		}
-		return &Shift{us, &ci.Low, &ci.High}
+		s := NewShift(a, b)
+		return &s
 	}
 	mean := shift(func(d *Distribution) *float64 { return &d.MeanUS })
 	if mean == nil {

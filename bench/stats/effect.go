@@ -44,25 +44,6 @@ func Compare(over, under []float64, seed uint64) Effect {
 	return e
 }
 
-// Shift returns the mean over rounds of the difference over[i]-under[i] within
-// the round, with its interval; nil with fewer than MinRounds rounds. It
-// panics when there is no pair, or one without its other half.
-func Shift(over, under []float64, seed uint64) (float64, *Interval) {
-	if len(over) != len(under) || len(over) == 0 {
-		panic("stats: difference of unpaired rounds")
-	}
-	diffs := make([]float64, len(over))
-	for i := range over {
-		diffs[i] = over[i] - under[i]
-	}
-	if len(diffs) < MinRounds {
-		return Mean(diffs), nil
-	}
-	rng := rand.New(rand.NewPCG(seed, 0x5ea1bea7))
-	ci := BCa(diffs, Mean, expanded(Level, len(diffs)), Resamples, rng)
-	return Mean(diffs), &ci
-}
-
 // expanded returns the level to ask of a bootstrap over n values so that the
 // mean is covered at about the level meant. Resampling takes the spread of the
 // n values for the spread of their source and so misses a factor of

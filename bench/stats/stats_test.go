@@ -174,15 +174,3 @@ func TestBothAndHolds(t *testing.T) {
 		}
 	}
 }
-
-func TestShift(t *testing.T) {
-	// The level drifts by more than the difference; pairing takes it out.
-	over, under := []float64{10.5, 20.7, 30.6, 40.5, 50.7}, []float64{10, 20, 30, 40, 50}
-	us, ci := Shift(over, under, 1)
-	if math.Abs(us-0.6) > 1e-9 || ci == nil || ci.Low > 0.55 || ci.High < 0.65 || ci.Low < 0.2 || ci.High > 1 {
-		t.Errorf("got %v, %v; want 0.6 with an interval around 0.5 to 0.7", us, ci)
-	}
-	if us, ci := Shift(over[:4], under[:4], 1); math.Abs(us-0.575) > 1e-9 || ci != nil {
-		t.Errorf("four rounds: got %v, %v", us, ci)
-	}
-}

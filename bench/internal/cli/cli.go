@@ -24,11 +24,6 @@ var errUsage = errors.New("usage")
 // errPartial: the report was printed, but is not whole.
 var errPartial = errors.New("interrupted: the report covers whole rounds only")
 
-// statusError is an exit code of a command that has already said why.
-type statusError struct{ code int }
-
-func (e *statusError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
-
 // Run is the whole command.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
@@ -47,9 +42,6 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
-	}
-	if status := new(statusError); errors.As(err, &status) {
-		return status.code
 	}
 	text, code := explain(err)
 	if code == 2 {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sealbay/bench"
+	"sealbay/bench/probe"
 	"sealbay/bench/target"
 	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
@@ -19,6 +20,7 @@ var remedies = []struct {
 	{target.ErrOtherTarget, "; name the target's own path or serial"},
 	{blockdev.ErrBusy, "; unmount or release it first"},
 	{bench.ErrPlaintext, "; do not trust this volume with data"},
+	{probe.ErrNoBlockDevice, "; name a block device (ls /sys/block)"},
 	{blockcrypt.ErrNoHeader, "; without --state a volume is made for the run"},
 }
 

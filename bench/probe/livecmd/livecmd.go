@@ -1,11 +1,10 @@
-// Package livecmd is the command "sealbench probe": a live latency histogram
-// by stage of any block device.
+// Package livecmd shows a live latency histogram by stage of any block device:
+// what "sealbench probe" does.
 package livecmd
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,98 +15,50 @@ import (
 	"sealbay/bench/probe"
 )
 
-// Name is the command's, for the program that offers it.
-const Name = "probe"
-
-// Summary is the command's line in the program's help.
-const Summary = "live latency histogram by stage of any block device, until Ctrl-C"
-
-const usage = `usage: sealbench probe --device D [--duration T] [--interval T] [--json FILE]
-
-Shows how long requests wait for the driver (queue) and how long the driver and
-the device take (device), of any block device, whoever uses it. Needs root.
-
-  --device D     a disk, a partition, or a file: the device that holds it
-  --duration T   end after this time, such as 30s (default: at Ctrl-C)
-  --interval T   time between two displays (default 1s)
-  --json FILE    write what was counted to this file at the end
-`
-
-type options struct {
-	device   string
-	duration time.Duration
-	interval time.Duration
-	json     string
+// Options says what to show.
+type Options struct {
+	Device   string        // a block device, or a file on one
+	Duration time.Duration // 0: until the context ends
+	Interval time.Duration // between two displays
+	JSON     string        // file for what was counted, "" for none
 }
 
-// Run carries out the command until ctx ends or the duration is over, and
-// returns its exit status: 0, 1 for an error, 2 for a wrong command line.
-func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "sealbench probe: %v\n", err)
-		return 2
-	}
-	if err := watch(ctx, o, stdout); err != nil {
-		fmt.Fprintf(stderr, "sealbench probe: %v%s\n", err, remedy(err))
-		return 1
-	}
-	return 0
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	fs := flag.NewFlagSet(Name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are one line, printed by Run
-	fs.StringVar(&o.device, "device", "", "")
-	fs.DurationVar(&o.duration, "duration", 0, "")
-	fs.DurationVar(&o.interval, "interval", time.Second, "")
-	fs.StringVar(&o.json, "json", "", "")
-	err := fs.Parse(args)
+// Check returns the error of options that cannot be served.
+func (o *Options) Check() error {
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stderr, usage)
-	case err != nil:
-	case fs.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q: name the device with --device", fs.Arg(0))
-	case o.device == "":
-		err = errors.New("no device: name one with --device, such as --device /dev/sda")
-	case o.interval < 100*time.Millisecond:
-		err = fmt.Errorf("interval %v: must be at least 100ms", o.interval)
-	case o.duration < 0:
-		err = fmt.Errorf("duration %v: must not be negative", o.duration)
+	case o.Device == "":
+		return errors.New("no device: name one with --device, such as --device /dev/sda")
+	case o.Interval < 100*time.Millisecond:
+		return fmt.Errorf("--interval %v: must be at least 100ms", o.Interval)
+	case o.Duration < 0:
+		return fmt.Errorf("--duration %v: must not be negative", o.Duration)
 	}
-	return o, err
+	return nil
 }
 
-func remedy(err error) string {
-	if errors.Is(err, probe.ErrNoBlockDevice) {
-		return "; name a block device (ls /sys/block)"
+// Watch shows what passes through the device until ctx ends or the duration is
+// over; neither is an error.
+func Watch(ctx context.Context, o Options, stdout io.Writer) (err error) {
+	if err := o.Check(); err != nil {
+		return err
 	}
-	return ""
-}
-
-func watch(ctx context.Context, o options, stdout io.Writer) (err error) {
-	l, err := probe.OpenLive(o.device)
+	l, err := probe.OpenLive(o.Device)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if o.duration > 0 {
+	if o.Duration > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		ctx, cancel = context.WithTimeout(ctx, o.Duration)
 		defer cancel()
 	}
 	s := &screen{w: stdout, device: l.Device(), requests: l.HasRequests(), terminal: isTerminal(stdout)}
 	began := time.Now()
-	last, err := show(ctx, l, s, began, o.interval)
-	if err != nil || o.json == "" {
+	last, err := show(ctx, l, s, began, o.Interval)
+	if err != nil || o.JSON == "" {
 		return err
 	}
-	return writeJSON(o.json, s.device, time.Since(began), last)
+	return writeJSON(o.JSON, s.device, time.Since(began), last)
 }
 
 // show displays what is counted every interval, and once more at the end.

@@ -15,32 +15,22 @@ import (
 	"sealbay/blockcrypt/blocktest"
 )
 
-func TestBadCommandLines(t *testing.T) {
+func TestBadOptions(t *testing.T) {
+	const ok = time.Second
 	for _, c := range []struct {
-		args   []string
-		status int
-		says   string
+		o    Options
+		says string
 	}{
-		{nil, 2, "no device: name one with --device"},
-		{[]string{"--device"}, 2, "flag needs an argument"},
-		{[]string{"/dev/sda"}, 2, `unexpected argument "/dev/sda": name the device with --device`},
-		{[]string{"--devise", "x"}, 2, "flag provided but not defined"},
-		{[]string{"--device", "x", "--interval", "1ms"}, 2, "interval 1ms: must be at least 100ms"},
-		{[]string{"--device", "x", "--duration", "-1s"}, 2, "duration -1s: must not be negative"},
-		{[]string{"--device", "/nonexistent"}, 1, "/nonexistent: no such file or directory"},
-		{[]string{"--device", "/proc/version"}, 1, "/proc/version: no block device beneath it"},
-		{[]string{"--help"}, 0, "usage: sealbench probe --device D"},
+		{Options{Interval: ok}, "no device: name one with --device"},
+		{Options{Device: "x", Interval: time.Millisecond}, "--interval 1ms: must be at least 100ms"},
+		{Options{Device: "x", Interval: ok, Duration: -1}, "--duration -1ns: must not be negative"},
+		{Options{Device: "/nonexistent", Interval: ok}, "/nonexistent: no such file or directory"},
+		{Options{Device: "/proc/version", Interval: ok}, "/proc/version: no block device beneath it"},
 	} {
-		var out, errs bytes.Buffer
-		status := Run(context.Background(), c.args, nil, &out, &errs)
-		if status != c.status || !strings.Contains(errs.String(), c.says) {
-			t.Errorf("%q: status %d, said %q; want %d, %q", c.args, status, errs.String(), c.status, c.says)
-		}
-		if c.status > 0 && strings.Count(errs.String(), "\n") != 1 {
-			t.Errorf("%q: not one line: %q", c.args, errs.String())
-		}
-		if out.Len() > 0 {
-			t.Errorf("%q: printed %q", c.args, out.String())
+		var out bytes.Buffer
+		err := Watch(context.Background(), c.o, &out)
+		if err == nil || !strings.Contains(err.Error(), c.says) || out.Len() > 0 {
+			t.Errorf("%+v: said %v and printed %q; want %q", c.o, err, out.String(), c.says)
 		}
 	}
 }
@@ -50,18 +40,18 @@ func TestRealDevice(t *testing.T) {
 	path := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), 16<<20), 4096)
 	file := filepath.Join(t.TempDir(), "out.json")
 	ctx, cancel := context.WithCancel(context.Background())
-	var out, errs bytes.Buffer
-	ended := make(chan int)
+	var out bytes.Buffer
+	ended := make(chan error)
 	go func() {
-		ended <- Run(ctx, []string{"--device", path, "--interval", "200ms", "--json", file}, nil, &out, &errs)
+		ended <- Watch(ctx, Options{Device: path, Interval: 200 * time.Millisecond, JSON: file}, &out)
 	}()
 	for range 3 {
 		blocktest.Command(t, "fio", "fio", "--name=x", "--filename="+path, "--direct=1", "--rw=randread", "--bs=4k", "--number_ios=2000", "--thread")
 	}
 	time.Sleep(250 * time.Millisecond) // one more display
 	cancel()
-	if status := <-ended; status != 0 {
-		t.Fatalf("status %d: %s", status, errs.String())
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
 	for _, want := range []string{"read    queue ", "read    device ", "read, device\n", "p50"} {
 		if !strings.Contains(out.String(), want) {
@@ -155,13 +145,15 @@ func TestLines(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+var errFull = errors.New("disk full")
+
+func (broken) Write([]byte) (int, error) { return 0, errFull }
 
 // A closed pipe ends the command instead of letting it watch for nobody.
 func TestBrokenOutput(t *testing.T) {
 	path := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), 1<<20), 4096)
-	var errs bytes.Buffer
-	if status := Run(context.Background(), []string{"--device", path, "--interval", "100ms"}, nil, broken{}, &errs); status != 1 || !strings.Contains(errs.String(), "disk full") {
-		t.Errorf("status %d, said %q", status, errs.String())
+	err := Watch(context.Background(), Options{Device: path, Interval: 100 * time.Millisecond}, broken{})
+	if !errors.Is(err, errFull) {
+		t.Errorf("ended with %v", err)
 	}
 }
