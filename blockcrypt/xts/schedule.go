@@ -14,9 +14,10 @@ import (
 const maxRounds = 14
 
 // schedule holds the expanded keys of one Cipher, as all assembly kernels
-// read them (offsets 0, 240 and 480). It lives outside the Go heap: the
+// read them (offsets 0, 128, 368 and 608). It lives outside the Go heap: the
 // collector neither moves nor copies it.
 type schedule struct {
+	wide  [2][4][BlockSize]byte          // the first and the last of enc, as often as a zmm register holds it
 	enc   [maxRounds + 1][BlockSize]byte // round keys of the data key
 	dec   [maxRounds + 1][BlockSize]byte // of the equivalent inverse cipher, FIPS 197 5.3.5
 	tweak [maxRounds + 1][BlockSize]byte // round keys of the tweak key
@@ -39,6 +40,9 @@ func newSchedule(data, tweak []byte) (*schedule, error) {
 	expandKey(&s.enc, data)
 	expandKey(&s.tweak, tweak)
 	invert(&s.dec, &s.enc, rounds(data))
+	for i := range s.wide[0] {
+		s.wide[0][i], s.wide[1][i] = s.enc[0], s.enc[rounds(data)]
+	}
 	return s, nil
 }
 

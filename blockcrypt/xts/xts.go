@@ -171,10 +171,12 @@ func (c *Cipher) check(dst, src []byte) {
 // overlap reports whether two equally long buffers share bytes at different
 // positions.
 func overlap(dst, src []byte) bool {
-	d, s := uintptr(unsafe.Pointer(unsafe.SliceData(dst))), uintptr(unsafe.Pointer(unsafe.SliceData(src)))
+	d, s := address(dst), address(src)
 	n := uintptr(len(src))
 	return d != s && d < s+n && s < d+n
 }
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // SectorSize returns the sector size in bytes.
 func (c *Cipher) SectorSize() int { return c.sector }

@@ -57,11 +57,18 @@
 	EXTR $63, R8, R9, R9; \
 	EOR  R8<<1, R10, R8
 
+// WIPEKEYS leaves no round key in a register.
+#define ZERO(V) VEOR V.B16, V.B16, V.B16
+#define WIPEKEYS \
+	ZERO(V16); ZERO(V17); ZERO(V18); ZERO(V19); ZERO(V20); \
+	ZERO(V21); ZERO(V22); ZERO(V23); ZERO(V24); ZERO(V25); \
+	ZERO(V26); ZERO(V27); ZERO(V28); ZERO(V29); ZERO(V30); ZERO(V31)
+
 #define FUNC ·encrypt10ARM64
 #define AES AESE
 #define MIX AESMC
 #define ROUNDS 10
-#define KEYS 0
+#define KEYS 128
 #include "xts_arm64_kernel.h"
 #undef FUNC
 #undef AES
@@ -71,7 +78,7 @@
 #define FUNC ·decrypt10ARM64
 #define AES AESD
 #define MIX AESIMC
-#define KEYS 240
+#define KEYS 368
 #include "xts_arm64_kernel.h"
 #undef FUNC
 #undef AES
@@ -84,7 +91,7 @@
 #define AES AESE
 #define MIX AESMC
 #define ROUNDS 14
-#define KEYS 0
+#define KEYS 128
 #include "xts_arm64_kernel.h"
 #undef FUNC
 #undef AES
@@ -94,5 +101,5 @@
 #define FUNC ·decrypt14ARM64
 #define AES AESD
 #define MIX AESIMC
-#define KEYS 240
+#define KEYS 368
 #include "xts_arm64_kernel.h"

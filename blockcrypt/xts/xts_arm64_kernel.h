@@ -34,7 +34,7 @@ sector:
 	IV(V5)
 	IV(V6)
 	IV(V7)
-	ADD $480, R0, R14
+	ADD $608, R0, R14
 	MOVD $(ROUNDS-1), R13
 
 round:
@@ -143,4 +143,5 @@ tail:
 next:
 	SUBS $1, R4
 	BNE  sector
+	WIPEKEYS
 	RET

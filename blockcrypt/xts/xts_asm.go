@@ -2,11 +2,7 @@
 
 package xts
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "github.com/klauspost/cpuid/v2"
 
 // maxCall bounds the bytes that one call of a kernel works on. Assembly is
 // not preempted: a longer call would hold up the garbage collector.
@@ -68,8 +64,7 @@ func (e *asmEngine) run(f kernel, dst, src []byte, sector int, iv, step uint64) 
 }
 
 func streams(dst, src []byte, sector int) bool {
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(dst)))
-	return len(dst) >= streamFrom && &dst[0] != &src[0] && (at|uintptr(sector))%streamAlign == 0
+	return len(dst) >= streamFrom && &dst[0] != &src[0] && (address(dst)|uintptr(sector))%streamAlign == 0
 }
 
 func (e *asmEngine) wipe() { e.keys.free() }

@@ -106,18 +106,18 @@ func firstDiff(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// TestAgainstXCrypto: every number of sectors from 1 to 64 at the sizes that
-// matter and at odd ones, both key sizes, IVs that wrap.
+// TestAgainstXCrypto: numbers of sectors from 1 to 64, every one at 512 bytes,
+// sizes that matter and odd ones, both key sizes, IVs that wrap.
 func TestAgainstXCrypto(t *testing.T) {
 	eachImpl(t, func(t *testing.T, impl string) {
 		r := random(t, 1)
-		for _, sector := range []int{16, 32, 48, 64, 80, 112, 128, 240, 256, 496, 512, 528, 1008, 1024, 2048, 4096, 4112} {
+		for _, sector := range []int{16, 32, 48, 80, 128, 240, 256, 496, 512, 528, 1024, 4096, 4112} {
 			for _, keyLen := range []int{32, 64} {
 				o, key := Options{SectorSize: sector}, randBytes(r, keyLen)
 				c := newTest(t, impl, key, o)
 				for n := 1; n <= 64; n++ {
-					if sector > 1024 && n > 9 && n%16 > 1 {
-						continue // long sectors: the seams of a batch are enough
+					if sector != 512 && n > 9 && n%16 > 1 {
+						continue // the seams of a batch are enough
 					}
 					plain := randBytes(r, n*sector)
 					iv := r.Uint64()

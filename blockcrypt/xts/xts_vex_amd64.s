@@ -98,7 +98,7 @@ TEXT ·encrypt10VAES256(SB), $1112-64
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -107,78 +107,6 @@ TEXT ·encrypt10VAES256(SB), $1112-64
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -189,6 +117,78 @@ TEXT ·encrypt10VAES256(SB), $1112-64
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 640(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 656(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 672(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 688(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -303,7 +303,7 @@ sector:
 	JZ    last
 
 turn:
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -328,7 +328,7 @@ turn:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESENC        Y8, Y1, Y1
@@ -345,7 +345,7 @@ turn:
 	PREFETCHT0     128(R14)
 	VAESENC        Y8, Y7, Y7
 	PREFETCHT0     192(R14)
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        (SI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -362,7 +362,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -380,7 +380,7 @@ turn:
 	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 32(DI)
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        64(SI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -397,7 +397,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -415,7 +415,7 @@ turn:
 	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 96(DI)
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        128(SI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -432,7 +432,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -450,7 +450,7 @@ turn:
 	VMOVDQA        Y9, 128(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 160(DI)
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        192(SI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -467,7 +467,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -485,7 +485,7 @@ turn:
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around1
@@ -597,7 +597,7 @@ last:
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -606,78 +606,6 @@ last:
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -688,6 +616,78 @@ last:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 640(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 656(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 672(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 688(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -709,7 +709,7 @@ last:
 full:
 	TESTQ          R13, R13
 	JNZ            partial
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -734,7 +734,7 @@ full:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESENC        Y8, Y1, Y1
@@ -753,7 +753,7 @@ full:
 	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y7, Y7
 	ADDQ           $+16, CX
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        Y9, Y10
 	VPSRLQ         $0x3f, Y9, Y11
@@ -773,7 +773,7 @@ full:
 	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -793,7 +793,7 @@ full:
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -813,7 +813,7 @@ full:
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -832,7 +832,7 @@ full:
 	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSHUFD        $0x4e, Y11, Y11
 	VPXOR          Y11, Y9, Y9
@@ -852,7 +852,7 @@ full:
 	VMOVDQA        Y9, 96(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
@@ -872,7 +872,7 @@ full:
 	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -892,7 +892,7 @@ full:
 	VAESENC        Y8, Y7, Y7
 	VPSRLQ         $0x38, Y11, Y11
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -912,7 +912,7 @@ full:
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around3
@@ -986,7 +986,7 @@ copyin:
 	CMPQ           R14, R13
 	JB             copyin
 	LEAQ           512(DX), BX
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (BX), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -1011,7 +1011,7 @@ copyin:
 	VMOVDQU        224(BX), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESENC        Y8, Y1, Y1
@@ -1030,7 +1030,7 @@ copyin:
 	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y7, Y7
 	ADDQ           $+16, CX
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        Y9, Y10
 	VPSRLQ         $0x3f, Y9, Y11
@@ -1050,7 +1050,7 @@ copyin:
 	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -1070,7 +1070,7 @@ copyin:
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -1090,7 +1090,7 @@ copyin:
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -1109,7 +1109,7 @@ copyin:
 	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSHUFD        $0x4e, Y11, Y11
 	VPXOR          Y11, Y9, Y9
@@ -1129,7 +1129,7 @@ copyin:
 	VMOVDQA        Y9, 96(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
@@ -1149,7 +1149,7 @@ copyin:
 	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -1169,7 +1169,7 @@ copyin:
 	VAESENC        Y8, Y7, Y7
 	VPSRLQ         $0x38, Y11, Y11
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -1189,7 +1189,7 @@ copyin:
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (BX)
@@ -1244,6 +1244,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR Y8, Y8, Y8
 	VZEROUPPER
 	RET
 
@@ -1299,7 +1300,7 @@ TEXT ·encrypt10AESNI(SB), $600-64
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -1308,78 +1309,6 @@ TEXT ·encrypt10AESNI(SB), $600-64
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -1390,6 +1319,78 @@ TEXT ·encrypt10AESNI(SB), $600-64
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     640(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     656(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     672(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     688(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -1509,7 +1510,7 @@ sector:
 	JZ    last
 
 turn:
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -1534,7 +1535,7 @@ turn:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESENC     X8, X1, X1
@@ -1551,7 +1552,7 @@ turn:
 	VMOVDQA     (SI), X9
 	VAESENC     X8, X7, X7
 	VMOVDQA     16(SI), X10
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X1, X1
@@ -1568,7 +1569,7 @@ turn:
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X7, X7
 	VPXOR       X12, X11, X11
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X13, X11, X11
 	VAESENC     X8, X1, X1
@@ -1585,7 +1586,7 @@ turn:
 	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     32(SI), X9
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     48(SI), X10
 	VAESENC     X8, X1, X1
@@ -1602,7 +1603,7 @@ turn:
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X1, X1
@@ -1620,7 +1621,7 @@ turn:
 	VMOVDQA     X10, 48(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     64(SI), X9
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     80(SI), X10
 	VAESENC     X8, X1, X1
@@ -1637,7 +1638,7 @@ turn:
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X1, X1
@@ -1654,7 +1655,7 @@ turn:
 	VMOVDQA     X9, 64(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     X10, 80(DI)
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     96(SI), X9
 	VAESENC     X8, X1, X1
@@ -1671,7 +1672,7 @@ turn:
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
@@ -1689,7 +1690,7 @@ turn:
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 96(DI)
 	VMOVDQA     X10, 112(DI)
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around1
@@ -1777,7 +1778,7 @@ last:
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -1786,78 +1787,6 @@ last:
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -1868,6 +1797,78 @@ last:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     640(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     656(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     672(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     688(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -1889,7 +1890,7 @@ last:
 full:
 	TESTQ       R13, R13
 	JNZ         partial
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -1914,7 +1915,7 @@ full:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESENC     X8, X1, X1
@@ -1934,7 +1935,7 @@ full:
 	VAESENC     X8, X7, X7
 	VMOVDQA     (DI), X9
 	VPSRLQ      $0x3f, X9, X11
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x01, X9, X9
 	VAESENC     X8, X1, X1
@@ -1954,7 +1955,7 @@ full:
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 16(DI)
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     (DI), X9
 	VAESENC     X8, X1, X1
@@ -1974,7 +1975,7 @@ full:
 	VAESENC     X8, X7, X7
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
@@ -1994,7 +1995,7 @@ full:
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X1, X1
@@ -2014,7 +2015,7 @@ full:
 	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
@@ -2034,7 +2035,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VPADDQ      X11, X11, X12
@@ -2054,7 +2055,7 @@ full:
 	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x04, X9, X9
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
@@ -2074,7 +2075,7 @@ full:
 	VMOVDQA     X9, 96(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     48(DI), X9
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
@@ -2095,7 +2096,7 @@ full:
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around3
@@ -2169,7 +2170,7 @@ copyin:
 	CMPQ        R14, R13
 	JB          copyin
 	LEAQ        256(DX), BX
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (BX), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -2194,7 +2195,7 @@ copyin:
 	VMOVDQU     112(BX), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESENC     X8, X1, X1
@@ -2214,7 +2215,7 @@ copyin:
 	VAESENC     X8, X7, X7
 	VMOVDQA     (DI), X9
 	VPSRLQ      $0x3f, X9, X11
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x01, X9, X9
 	VAESENC     X8, X1, X1
@@ -2234,7 +2235,7 @@ copyin:
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 16(DI)
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     (DI), X9
 	VAESENC     X8, X1, X1
@@ -2254,7 +2255,7 @@ copyin:
 	VAESENC     X8, X7, X7
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
@@ -2274,7 +2275,7 @@ copyin:
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X1, X1
@@ -2294,7 +2295,7 @@ copyin:
 	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
@@ -2314,7 +2315,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VPADDQ      X11, X11, X12
@@ -2334,7 +2335,7 @@ copyin:
 	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x04, X9, X9
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
@@ -2354,7 +2355,7 @@ copyin:
 	VMOVDQA     X9, 96(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     48(DI), X9
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
@@ -2375,7 +2376,7 @@ copyin:
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (BX)
@@ -2430,6 +2431,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR X8, X8, X8
 	VZEROUPPER
 	RET
 
@@ -2509,7 +2511,7 @@ TEXT ·decrypt10VAES256(SB), $1112-64
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -2518,78 +2520,6 @@ TEXT ·decrypt10VAES256(SB), $1112-64
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -2600,6 +2530,78 @@ TEXT ·decrypt10VAES256(SB), $1112-64
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 640(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 656(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 672(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 688(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -2714,7 +2716,7 @@ sector:
 	JZ    last
 
 turn:
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -2739,7 +2741,7 @@ turn:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESDEC        Y8, Y1, Y1
@@ -2756,7 +2758,7 @@ turn:
 	PREFETCHT0     128(R14)
 	VAESDEC        Y8, Y7, Y7
 	PREFETCHT0     192(R14)
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        (SI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -2773,7 +2775,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -2791,7 +2793,7 @@ turn:
 	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 32(DI)
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        64(SI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -2808,7 +2810,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -2826,7 +2828,7 @@ turn:
 	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 96(DI)
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        128(SI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -2843,7 +2845,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -2861,7 +2863,7 @@ turn:
 	VMOVDQA        Y9, 128(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 160(DI)
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        192(SI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -2878,7 +2880,7 @@ turn:
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -2896,7 +2898,7 @@ turn:
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around1
@@ -3008,7 +3010,7 @@ last:
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -3017,78 +3019,6 @@ last:
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -3099,6 +3029,78 @@ last:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 640(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 656(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 672(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 688(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -3120,7 +3122,7 @@ last:
 full:
 	TESTQ          R13, R13
 	JNZ            partial
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -3145,7 +3147,7 @@ full:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESDEC        Y8, Y1, Y1
@@ -3164,7 +3166,7 @@ full:
 	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y7, Y7
 	ADDQ           $+16, CX
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        Y9, Y10
 	VPSRLQ         $0x3f, Y9, Y11
@@ -3184,7 +3186,7 @@ full:
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -3204,7 +3206,7 @@ full:
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -3224,7 +3226,7 @@ full:
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -3243,7 +3245,7 @@ full:
 	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSHUFD        $0x4e, Y11, Y11
 	VPXOR          Y11, Y9, Y9
@@ -3263,7 +3265,7 @@ full:
 	VMOVDQA        Y9, 96(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
@@ -3283,7 +3285,7 @@ full:
 	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -3303,7 +3305,7 @@ full:
 	VAESDEC        Y8, Y7, Y7
 	VPSRLQ         $0x38, Y11, Y11
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -3323,7 +3325,7 @@ full:
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around3
@@ -3397,7 +3399,7 @@ copyin:
 	CMPQ           R14, R13
 	JB             copyin
 	LEAQ           512(DX), BX
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (BX), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -3422,7 +3424,7 @@ copyin:
 	VMOVDQU        224(BX), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	MOVQ           1040(DX), R14
 	VAESDEC        Y8, Y1, Y1
@@ -3441,7 +3443,7 @@ copyin:
 	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y7, Y7
 	ADDQ           $+16, CX
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        Y9, Y10
 	VPSRLQ         $0x3f, Y9, Y11
@@ -3461,7 +3463,7 @@ copyin:
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -3481,7 +3483,7 @@ copyin:
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -3501,7 +3503,7 @@ copyin:
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -3520,7 +3522,7 @@ copyin:
 	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSHUFD        $0x4e, Y11, Y11
 	VPXOR          Y11, Y9, Y9
@@ -3540,7 +3542,7 @@ copyin:
 	VMOVDQA        Y9, 96(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
@@ -3560,7 +3562,7 @@ copyin:
 	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -3580,7 +3582,7 @@ copyin:
 	VAESDEC        Y8, Y7, Y7
 	VPSRLQ         $0x38, Y11, Y11
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -3600,7 +3602,7 @@ copyin:
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (BX)
@@ -3655,6 +3657,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR Y8, Y8, Y8
 	VZEROUPPER
 	RET
 
@@ -3710,7 +3713,7 @@ TEXT ·decrypt10AESNI(SB), $600-64
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -3719,78 +3722,6 @@ TEXT ·decrypt10AESNI(SB), $600-64
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -3801,6 +3732,78 @@ TEXT ·decrypt10AESNI(SB), $600-64
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     640(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     656(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     672(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     688(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -3920,7 +3923,7 @@ sector:
 	JZ    last
 
 turn:
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -3945,7 +3948,7 @@ turn:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESDEC     X8, X1, X1
@@ -3962,7 +3965,7 @@ turn:
 	VMOVDQA     (SI), X9
 	VAESDEC     X8, X7, X7
 	VMOVDQA     16(SI), X10
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X1, X1
@@ -3979,7 +3982,7 @@ turn:
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X7, X7
 	VPXOR       X12, X11, X11
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X13, X11, X11
 	VAESDEC     X8, X1, X1
@@ -3996,7 +3999,7 @@ turn:
 	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     32(SI), X9
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     48(SI), X10
 	VAESDEC     X8, X1, X1
@@ -4013,7 +4016,7 @@ turn:
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X1, X1
@@ -4031,7 +4034,7 @@ turn:
 	VMOVDQA     X10, 48(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     64(SI), X9
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     80(SI), X10
 	VAESDEC     X8, X1, X1
@@ -4048,7 +4051,7 @@ turn:
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X1, X1
@@ -4065,7 +4068,7 @@ turn:
 	VMOVDQA     X9, 64(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X10, 80(DI)
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     96(SI), X9
 	VAESDEC     X8, X1, X1
@@ -4082,7 +4085,7 @@ turn:
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
@@ -4100,7 +4103,7 @@ turn:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 96(DI)
 	VMOVDQA     X10, 112(DI)
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around1
@@ -4188,7 +4191,7 @@ last:
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -4197,78 +4200,6 @@ last:
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -4279,6 +4210,78 @@ last:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     640(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     656(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     672(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     688(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -4300,7 +4303,7 @@ last:
 full:
 	TESTQ       R13, R13
 	JNZ         partial
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -4325,7 +4328,7 @@ full:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESDEC     X8, X1, X1
@@ -4345,7 +4348,7 @@ full:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     (DI), X9
 	VPSRLQ      $0x3f, X9, X11
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x01, X9, X9
 	VAESDEC     X8, X1, X1
@@ -4365,7 +4368,7 @@ full:
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 16(DI)
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     (DI), X9
 	VAESDEC     X8, X1, X1
@@ -4385,7 +4388,7 @@ full:
 	VAESDEC     X8, X7, X7
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
@@ -4405,7 +4408,7 @@ full:
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X1, X1
@@ -4425,7 +4428,7 @@ full:
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
@@ -4445,7 +4448,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VPADDQ      X11, X11, X12
@@ -4465,7 +4468,7 @@ full:
 	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x04, X9, X9
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
@@ -4485,7 +4488,7 @@ full:
 	VMOVDQA     X9, 96(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     48(DI), X9
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
@@ -4506,7 +4509,7 @@ full:
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around3
@@ -4580,7 +4583,7 @@ copyin:
 	CMPQ        R14, R13
 	JB          copyin
 	LEAQ        256(DX), BX
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (BX), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -4605,7 +4608,7 @@ copyin:
 	VMOVDQU     112(BX), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	MOVQ        528(DX), R14
 	VAESDEC     X8, X1, X1
@@ -4625,7 +4628,7 @@ copyin:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     (DI), X9
 	VPSRLQ      $0x3f, X9, X11
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x01, X9, X9
 	VAESDEC     X8, X1, X1
@@ -4645,7 +4648,7 @@ copyin:
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 16(DI)
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     (DI), X9
 	VAESDEC     X8, X1, X1
@@ -4665,7 +4668,7 @@ copyin:
 	VAESDEC     X8, X7, X7
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
@@ -4685,7 +4688,7 @@ copyin:
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X1, X1
@@ -4705,7 +4708,7 @@ copyin:
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
@@ -4725,7 +4728,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VPADDQ      X11, X11, X12
@@ -4745,7 +4748,7 @@ copyin:
 	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x04, X9, X9
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
@@ -4765,7 +4768,7 @@ copyin:
 	VMOVDQA     X9, 96(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     48(DI), X9
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
@@ -4786,7 +4789,7 @@ copyin:
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (BX)
@@ -4841,6 +4844,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR X8, X8, X8
 	VZEROUPPER
 	RET
 
@@ -4920,7 +4924,7 @@ TEXT ·encrypt14VAES256(SB), $1112-64
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -4929,78 +4933,6 @@ TEXT ·encrypt14VAES256(SB), $1112-64
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -5047,6 +4979,78 @@ TEXT ·encrypt14VAES256(SB), $1112-64
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 784(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 800(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 816(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 832(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -5161,7 +5165,7 @@ sector:
 	JZ    last
 
 turn:
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -5186,7 +5190,7 @@ turn:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -5200,7 +5204,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	PREFETCHT0     (R14)
 	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     64(R14)
 	VAESENC        Y8, Y1, Y1
@@ -5215,7 +5219,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -5230,7 +5234,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5245,7 +5249,7 @@ turn:
 	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y10, Y10
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y1, Y1
@@ -5260,7 +5264,7 @@ turn:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y7, Y7
 	VPSHUFB        Y14, Y9, Y9
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x30, Y11, Y11
@@ -5275,7 +5279,7 @@ turn:
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y12, Y11, Y11
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	VPXOR          Y13, Y11, Y11
@@ -5289,7 +5293,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y1, Y1
@@ -5304,7 +5308,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5319,7 +5323,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y12, Y11, Y11
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5334,7 +5338,7 @@ turn:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 128(DI)
-	VBROADCASTI128 176(AX), Y8
+	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        Y10, 160(DI)
 	VAESENC        Y8, Y1, Y1
@@ -5349,7 +5353,7 @@ turn:
 	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VPSRLQ         $0x30, Y11, Y11
-	VBROADCASTI128 192(AX), Y8
+	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y1, Y1
@@ -5364,7 +5368,7 @@ turn:
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 208(AX), Y8
+	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
@@ -5379,7 +5383,7 @@ turn:
 	VMOVDQA        Y9, 192(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 224(AX), Y8
+	VBROADCASTI128 352(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around1
@@ -5491,7 +5495,7 @@ last:
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -5500,78 +5504,6 @@ last:
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -5618,6 +5550,78 @@ last:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 784(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 800(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 816(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 832(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -5639,7 +5643,7 @@ last:
 full:
 	TESTQ          R13, R13
 	JNZ            partial
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -5664,7 +5668,7 @@ full:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -5680,7 +5684,7 @@ full:
 	PREFETCHT0     64(R14)
 	VAESENC        Y8, Y7, Y7
 	PREFETCHT0     128(R14)
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     192(R14)
 	VAESENC        Y8, Y1, Y1
@@ -5696,7 +5700,7 @@ full:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -5713,7 +5717,7 @@ full:
 	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y9, Y9
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        Y8, Y1, Y1
@@ -5729,7 +5733,7 @@ full:
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5746,7 +5750,7 @@ full:
 	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 32(DI)
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -5762,7 +5766,7 @@ full:
 	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -5779,7 +5783,7 @@ full:
 	VMOVDQA        32(DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VPSRLQ         $0x3c, Y9, Y11
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -5795,7 +5799,7 @@ full:
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y1, Y1
@@ -5812,7 +5816,7 @@ full:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSRLQ         $0x38, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5828,7 +5832,7 @@ full:
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 176(AX), Y8
+	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -5845,7 +5849,7 @@ full:
 	VMOVDQA        64(DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        96(DI), Y10
-	VBROADCASTI128 192(AX), Y8
+	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5861,7 +5865,7 @@ full:
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 208(AX), Y8
+	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -5878,7 +5882,7 @@ full:
 	VMOVDQA        Y9, 192(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 224(AX), Y8
+	VBROADCASTI128 352(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around3
@@ -5952,7 +5956,7 @@ copyin:
 	CMPQ           R14, R13
 	JB             copyin
 	LEAQ           512(DX), BX
-	VBROADCASTI128 (AX), Y8
+	VBROADCASTI128 128(AX), Y8
 	VMOVDQU        (BX), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -5977,7 +5981,7 @@ copyin:
 	VMOVDQU        224(BX), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 16(AX), Y8
+	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -5993,7 +5997,7 @@ copyin:
 	PREFETCHT0     64(R14)
 	VAESENC        Y8, Y7, Y7
 	PREFETCHT0     128(R14)
-	VBROADCASTI128 32(AX), Y8
+	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     192(R14)
 	VAESENC        Y8, Y1, Y1
@@ -6009,7 +6013,7 @@ copyin:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 48(AX), Y8
+	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -6026,7 +6030,7 @@ copyin:
 	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y9, Y9
-	VBROADCASTI128 64(AX), Y8
+	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        Y8, Y1, Y1
@@ -6042,7 +6046,7 @@ copyin:
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 80(AX), Y8
+	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -6059,7 +6063,7 @@ copyin:
 	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y9, 32(DI)
-	VBROADCASTI128 96(AX), Y8
+	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y1, Y1
@@ -6075,7 +6079,7 @@ copyin:
 	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
-	VBROADCASTI128 112(AX), Y8
+	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
@@ -6092,7 +6096,7 @@ copyin:
 	VMOVDQA        32(DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VPSRLQ         $0x3c, Y9, Y11
-	VBROADCASTI128 128(AX), Y8
+	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
@@ -6108,7 +6112,7 @@ copyin:
 	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 144(AX), Y8
+	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y1, Y1
@@ -6125,7 +6129,7 @@ copyin:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VBROADCASTI128 160(AX), Y8
+	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSRLQ         $0x38, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -6141,7 +6145,7 @@ copyin:
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 176(AX), Y8
+	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y1, Y1
@@ -6158,7 +6162,7 @@ copyin:
 	VMOVDQA        64(DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        96(DI), Y10
-	VBROADCASTI128 192(AX), Y8
+	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y1, Y1
@@ -6174,7 +6178,7 @@ copyin:
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 208(AX), Y8
+	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y1, Y1
@@ -6191,7 +6195,7 @@ copyin:
 	VMOVDQA        Y9, 192(DI)
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 224(AX), Y8
+	VBROADCASTI128 352(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (BX)
@@ -6246,6 +6250,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR Y8, Y8, Y8
 	VZEROUPPER
 	RET
 
@@ -6301,7 +6306,7 @@ TEXT ·encrypt14AESNI(SB), $600-64
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -6310,78 +6315,6 @@ TEXT ·encrypt14AESNI(SB), $600-64
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -6428,6 +6361,78 @@ TEXT ·encrypt14AESNI(SB), $600-64
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     784(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     800(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     816(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     832(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -6547,7 +6552,7 @@ sector:
 	JZ    last
 
 turn:
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -6572,7 +6577,7 @@ turn:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -6586,7 +6591,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	PREFETCHT0  (R14)
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	PREFETCHT0  64(R14)
 	VAESENC     X8, X1, X1
@@ -6601,7 +6606,7 @@ turn:
 	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
@@ -6616,7 +6621,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -6630,7 +6635,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VMOVDQA     X9, (DI)
 	VAESENC     X8, X7, X7
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X1, X1
@@ -6645,7 +6650,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
@@ -6660,7 +6665,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -6674,7 +6679,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X7, X7
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     X10, 48(DI)
 	VAESENC     X8, X1, X1
@@ -6689,7 +6694,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
@@ -6704,7 +6709,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -6718,7 +6723,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 64(DI)
 	VAESENC     X8, X7, X7
-	VMOVDQU     176(AX), X8
+	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     X10, 80(DI)
 	VAESENC     X8, X1, X1
@@ -6733,7 +6738,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     192(AX), X8
+	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
@@ -6748,7 +6753,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     208(AX), X8
+	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X12
 	VAESENC     X8, X1, X1
@@ -6763,7 +6768,7 @@ turn:
 	VMOVDQA     X9, 96(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
-	VMOVDQU     224(AX), X8
+	VMOVDQU     352(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around1
@@ -6851,7 +6856,7 @@ last:
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -6860,78 +6865,6 @@ last:
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -6978,6 +6911,78 @@ last:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     784(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     800(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     816(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     832(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -6999,7 +7004,7 @@ last:
 full:
 	TESTQ       R13, R13
 	JNZ         partial
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -7024,7 +7029,7 @@ full:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -7040,7 +7045,7 @@ full:
 	PREFETCHT0  64(R14)
 	VAESENC     X8, X7, X7
 	VMOVDQU     (CX), X9
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	ADDQ        $+16, CX
 	VAESENC     X8, X1, X1
@@ -7057,7 +7062,7 @@ full:
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
 	VPAND       X15, X11, X11
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X1, X1
@@ -7074,7 +7079,7 @@ full:
 	VMOVDQA     X9, 16(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     (DI), X9
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X1, X1
@@ -7090,7 +7095,7 @@ full:
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
@@ -7107,7 +7112,7 @@ full:
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x02, X9, X9
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X1, X1
@@ -7124,7 +7129,7 @@ full:
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
@@ -7140,7 +7145,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESENC     X8, X1, X1
@@ -7157,7 +7162,7 @@ full:
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 64(DI)
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X1, X1
@@ -7174,7 +7179,7 @@ full:
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
@@ -7190,7 +7195,7 @@ full:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     176(AX), X8
+	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X1, X1
@@ -7207,7 +7212,7 @@ full:
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X12, X13, X13
-	VMOVDQU     192(AX), X8
+	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X1, X1
@@ -7224,7 +7229,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
+	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESENC     X8, X1, X1
@@ -7241,7 +7246,7 @@ full:
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     224(AX), X8
+	VMOVDQU     352(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around3
@@ -7315,7 +7320,7 @@ copyin:
 	CMPQ        R14, R13
 	JB          copyin
 	LEAQ        256(DX), BX
-	VMOVDQU     (AX), X8
+	VMOVDQU     128(AX), X8
 	VMOVDQU     (BX), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -7340,7 +7345,7 @@ copyin:
 	VMOVDQU     112(BX), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     16(AX), X8
+	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -7356,7 +7361,7 @@ copyin:
 	PREFETCHT0  64(R14)
 	VAESENC     X8, X7, X7
 	VMOVDQU     (CX), X9
-	VMOVDQU     32(AX), X8
+	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
 	ADDQ        $+16, CX
 	VAESENC     X8, X1, X1
@@ -7373,7 +7378,7 @@ copyin:
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
 	VPAND       X15, X11, X11
-	VMOVDQU     48(AX), X8
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X1, X1
@@ -7390,7 +7395,7 @@ copyin:
 	VMOVDQA     X9, 16(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQA     (DI), X9
-	VMOVDQU     64(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X1, X1
@@ -7406,7 +7411,7 @@ copyin:
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     80(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
@@ -7423,7 +7428,7 @@ copyin:
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X7, X7
 	VPSLLQ      $0x02, X9, X9
-	VMOVDQU     96(AX), X8
+	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X1, X1
@@ -7440,7 +7445,7 @@ copyin:
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     112(AX), X8
+	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
@@ -7456,7 +7461,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     128(AX), X8
+	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESENC     X8, X1, X1
@@ -7473,7 +7478,7 @@ copyin:
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 64(DI)
-	VMOVDQU     144(AX), X8
+	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X1, X1
@@ -7490,7 +7495,7 @@ copyin:
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     160(AX), X8
+	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
@@ -7506,7 +7511,7 @@ copyin:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     176(AX), X8
+	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X1, X1
@@ -7523,7 +7528,7 @@ copyin:
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X12, X13, X13
-	VMOVDQU     192(AX), X8
+	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X1, X1
@@ -7540,7 +7545,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
+	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESENC     X8, X1, X1
@@ -7557,7 +7562,7 @@ copyin:
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     224(AX), X8
+	VMOVDQU     352(AX), X8
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (BX)
@@ -7612,6 +7617,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR X8, X8, X8
 	VZEROUPPER
 	RET
 
@@ -7691,7 +7697,7 @@ TEXT ·decrypt14VAES256(SB), $1112-64
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -7700,78 +7706,6 @@ TEXT ·decrypt14VAES256(SB), $1112-64
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -7818,6 +7752,78 @@ TEXT ·decrypt14VAES256(SB), $1112-64
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 784(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 800(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 816(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 832(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -7932,7 +7938,7 @@ sector:
 	JZ    last
 
 turn:
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -7957,7 +7963,7 @@ turn:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -7971,7 +7977,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	PREFETCHT0     (R14)
 	VAESDEC        Y8, Y7, Y7
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     64(R14)
 	VAESDEC        Y8, Y1, Y1
@@ -7986,7 +7992,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8001,7 +8007,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8016,7 +8022,7 @@ turn:
 	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y10, Y10
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y1, Y1
@@ -8031,7 +8037,7 @@ turn:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPSHUFB        Y14, Y9, Y9
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x30, Y11, Y11
@@ -8046,7 +8052,7 @@ turn:
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y12, Y11, Y11
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y13, Y11, Y11
@@ -8060,7 +8066,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y7, Y7
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y1, Y1
@@ -8075,7 +8081,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8090,7 +8096,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y12, Y11, Y11
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8105,7 +8111,7 @@ turn:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 128(DI)
-	VBROADCASTI128 416(AX), Y8
+	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        Y10, 160(DI)
 	VAESDEC        Y8, Y1, Y1
@@ -8120,7 +8126,7 @@ turn:
 	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VPSRLQ         $0x30, Y11, Y11
-	VBROADCASTI128 432(AX), Y8
+	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y1, Y1
@@ -8135,7 +8141,7 @@ turn:
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 448(AX), Y8
+	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
@@ -8150,7 +8156,7 @@ turn:
 	VMOVDQA        Y9, 192(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 464(AX), Y8
+	VBROADCASTI128 592(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around1
@@ -8262,7 +8268,7 @@ last:
 	VMOVQ          R15, X9
 	ADDQ           R14, R15
 	VINSERTI128    $0x01, X9, Y7, Y7
-	VBROADCASTI128 480(AX), Y8
+	VBROADCASTI128 608(AX), Y8
 	VPXOR          Y8, Y0, Y0
 	VPXOR          Y8, Y1, Y1
 	VPXOR          Y8, Y2, Y2
@@ -8271,78 +8277,6 @@ last:
 	VPXOR          Y8, Y5, Y5
 	VPXOR          Y8, Y6, Y6
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 496(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 512(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 544(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 576(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 592(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 608(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 624(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
@@ -8389,6 +8323,78 @@ last:
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 704(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 720(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 736(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 752(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 768(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 784(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 800(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 816(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 832(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VMOVDQA        Y0, 768(DX)
 	VAESENCLAST    Y8, Y1, Y1
@@ -8410,7 +8416,7 @@ last:
 full:
 	TESTQ          R13, R13
 	JNZ            partial
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (R9), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -8435,7 +8441,7 @@ full:
 	VMOVDQU        224(R9), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -8451,7 +8457,7 @@ full:
 	PREFETCHT0     64(R14)
 	VAESDEC        Y8, Y7, Y7
 	PREFETCHT0     128(R14)
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     192(R14)
 	VAESDEC        Y8, Y1, Y1
@@ -8467,7 +8473,7 @@ full:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8484,7 +8490,7 @@ full:
 	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y9, Y9
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8500,7 +8506,7 @@ full:
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8517,7 +8523,7 @@ full:
 	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 32(DI)
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8533,7 +8539,7 @@ full:
 	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -8550,7 +8556,7 @@ full:
 	VMOVDQA        32(DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VPSRLQ         $0x3c, Y9, Y11
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8566,7 +8572,7 @@ full:
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -8583,7 +8589,7 @@ full:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSRLQ         $0x38, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8599,7 +8605,7 @@ full:
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 416(AX), Y8
+	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -8616,7 +8622,7 @@ full:
 	VMOVDQA        64(DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        96(DI), Y10
-	VBROADCASTI128 432(AX), Y8
+	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8632,7 +8638,7 @@ full:
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 448(AX), Y8
+	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8649,7 +8655,7 @@ full:
 	VMOVDQA        Y9, 192(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 464(AX), Y8
+	VBROADCASTI128 592(AX), Y8
 	MOVQ           stream+56(FP), R14
 	TESTQ          R14, R14
 	JNZ            around3
@@ -8723,7 +8729,7 @@ copyin:
 	CMPQ           R14, R13
 	JB             copyin
 	LEAQ           512(DX), BX
-	VBROADCASTI128 240(AX), Y8
+	VBROADCASTI128 368(AX), Y8
 	VMOVDQU        (BX), Y0
 	VPXOR          (SI), Y0, Y0
 	VPXOR          Y8, Y0, Y0
@@ -8748,7 +8754,7 @@ copyin:
 	VMOVDQU        224(BX), Y7
 	VPXOR          224(SI), Y7, Y7
 	VPXOR          Y8, Y7, Y7
-	VBROADCASTI128 256(AX), Y8
+	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
 	MOVQ           1040(DX), R14
@@ -8764,7 +8770,7 @@ copyin:
 	PREFETCHT0     64(R14)
 	VAESDEC        Y8, Y7, Y7
 	PREFETCHT0     128(R14)
-	VBROADCASTI128 272(AX), Y8
+	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     192(R14)
 	VAESDEC        Y8, Y1, Y1
@@ -8780,7 +8786,7 @@ copyin:
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 288(AX), Y8
+	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8797,7 +8803,7 @@ copyin:
 	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y9, Y9
-	VBROADCASTI128 304(AX), Y8
+	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8813,7 +8819,7 @@ copyin:
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
-	VBROADCASTI128 320(AX), Y8
+	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8830,7 +8836,7 @@ copyin:
 	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y9, 32(DI)
-	VBROADCASTI128 336(AX), Y8
+	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8846,7 +8852,7 @@ copyin:
 	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
-	VBROADCASTI128 352(AX), Y8
+	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -8863,7 +8869,7 @@ copyin:
 	VMOVDQA        32(DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VPSRLQ         $0x3c, Y9, Y11
-	VBROADCASTI128 368(AX), Y8
+	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
@@ -8879,7 +8885,7 @@ copyin:
 	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x07, Y11, Y11
-	VBROADCASTI128 384(AX), Y8
+	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y1, Y1
@@ -8896,7 +8902,7 @@ copyin:
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VBROADCASTI128 400(AX), Y8
+	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSRLQ         $0x38, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8912,7 +8918,7 @@ copyin:
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 416(AX), Y8
+	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
@@ -8929,7 +8935,7 @@ copyin:
 	VMOVDQA        64(DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        96(DI), Y10
-	VBROADCASTI128 432(AX), Y8
+	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8945,7 +8951,7 @@ copyin:
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
-	VBROADCASTI128 448(AX), Y8
+	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
@@ -8962,7 +8968,7 @@ copyin:
 	VMOVDQA        Y9, 192(DI)
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
-	VBROADCASTI128 464(AX), Y8
+	VBROADCASTI128 592(AX), Y8
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (BX)
@@ -9017,6 +9023,7 @@ done:
 	SFENCE
 
 return:
+	VPXOR Y8, Y8, Y8
 	VZEROUPPER
 	RET
 
@@ -9072,7 +9079,7 @@ TEXT ·decrypt14AESNI(SB), $600-64
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -9081,78 +9088,6 @@ TEXT ·decrypt14AESNI(SB), $600-64
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -9199,6 +9134,78 @@ TEXT ·decrypt14AESNI(SB), $600-64
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     784(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     800(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     816(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     832(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -9318,7 +9325,7 @@ sector:
 	JZ    last
 
 turn:
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -9343,7 +9350,7 @@ turn:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -9357,7 +9364,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	PREFETCHT0  (R14)
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	PREFETCHT0  64(R14)
 	VAESDEC     X8, X1, X1
@@ -9372,7 +9379,7 @@ turn:
 	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
@@ -9387,7 +9394,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -9401,7 +9408,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X7, X7
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X1, X1
@@ -9416,7 +9423,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
@@ -9431,7 +9438,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -9445,7 +9452,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X7, X7
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     X10, 48(DI)
 	VAESDEC     X8, X1, X1
@@ -9460,7 +9467,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
@@ -9475,7 +9482,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X12
@@ -9489,7 +9496,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 64(DI)
 	VAESDEC     X8, X7, X7
-	VMOVDQU     416(AX), X8
+	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     X10, 80(DI)
 	VAESDEC     X8, X1, X1
@@ -9504,7 +9511,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
-	VMOVDQU     432(AX), X8
+	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
@@ -9519,7 +9526,7 @@ turn:
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
-	VMOVDQU     448(AX), X8
+	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X12
 	VAESDEC     X8, X1, X1
@@ -9534,7 +9541,7 @@ turn:
 	VMOVDQA     X9, 96(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
-	VMOVDQU     464(AX), X8
+	VMOVDQU     592(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around1
@@ -9622,7 +9629,7 @@ last:
 	ADDQ        R14, R15
 	VMOVQ       R15, X7
 	ADDQ        R14, R15
-	VMOVDQU     480(AX), X8
+	VMOVDQU     608(AX), X8
 	VPXOR       X8, X0, X0
 	VPXOR       X8, X1, X1
 	VPXOR       X8, X2, X2
@@ -9631,78 +9638,6 @@ last:
 	VPXOR       X8, X5, X5
 	VPXOR       X8, X6, X6
 	VPXOR       X8, X7, X7
-	VMOVDQU     496(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     512(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     528(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     544(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     560(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     576(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     592(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQU     608(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VMOVDQU     624(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
@@ -9749,6 +9684,78 @@ last:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     704(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     720(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     736(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     752(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     768(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     784(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     800(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     816(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     832(AX), X8
 	VAESENCLAST X8, X0, X0
 	VMOVDQA     X0, 384(DX)
 	VAESENCLAST X8, X1, X1
@@ -9770,7 +9777,7 @@ last:
 full:
 	TESTQ       R13, R13
 	JNZ         partial
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (R9), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -9795,7 +9802,7 @@ full:
 	VMOVDQU     112(R9), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -9811,7 +9818,7 @@ full:
 	PREFETCHT0  64(R14)
 	VAESDEC     X8, X7, X7
 	VMOVDQU     (CX), X9
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	ADDQ        $+16, CX
 	VAESDEC     X8, X1, X1
@@ -9828,7 +9835,7 @@ full:
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
 	VPAND       X15, X11, X11
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X1, X1
@@ -9845,7 +9852,7 @@ full:
 	VMOVDQA     X9, 16(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     (DI), X9
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X1, X1
@@ -9861,7 +9868,7 @@ full:
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
@@ -9878,7 +9885,7 @@ full:
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x02, X9, X9
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X1, X1
@@ -9895,7 +9902,7 @@ full:
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
@@ -9911,7 +9918,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X1, X1
@@ -9928,7 +9935,7 @@ full:
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 64(DI)
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X1, X1
@@ -9945,7 +9952,7 @@ full:
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
@@ -9961,7 +9968,7 @@ full:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     416(AX), X8
+	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X1, X1
@@ -9978,7 +9985,7 @@ full:
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X12, X13, X13
-	VMOVDQU     432(AX), X8
+	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X1, X1
@@ -9995,7 +10002,7 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
+	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10012,7 +10019,7 @@ full:
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     464(AX), X8
+	VMOVDQU     592(AX), X8
 	MOVQ        stream+56(FP), R14
 	TESTQ       R14, R14
 	JNZ         around3
@@ -10086,7 +10093,7 @@ copyin:
 	CMPQ        R14, R13
 	JB          copyin
 	LEAQ        256(DX), BX
-	VMOVDQU     240(AX), X8
+	VMOVDQU     368(AX), X8
 	VMOVDQU     (BX), X0
 	VPXOR       (SI), X0, X0
 	VPXOR       X8, X0, X0
@@ -10111,7 +10118,7 @@ copyin:
 	VMOVDQU     112(BX), X7
 	VPXOR       112(SI), X7, X7
 	VPXOR       X8, X7, X7
-	VMOVDQU     256(AX), X8
+	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	MOVQ        528(DX), R14
@@ -10127,7 +10134,7 @@ copyin:
 	PREFETCHT0  64(R14)
 	VAESDEC     X8, X7, X7
 	VMOVDQU     (CX), X9
-	VMOVDQU     272(AX), X8
+	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
 	ADDQ        $+16, CX
 	VAESDEC     X8, X1, X1
@@ -10144,7 +10151,7 @@ copyin:
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
 	VPAND       X15, X11, X11
-	VMOVDQU     288(AX), X8
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X1, X1
@@ -10161,7 +10168,7 @@ copyin:
 	VMOVDQA     X9, 16(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQA     (DI), X9
-	VMOVDQU     304(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X1, X1
@@ -10177,7 +10184,7 @@ copyin:
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     320(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10194,7 +10201,7 @@ copyin:
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x02, X9, X9
-	VMOVDQU     336(AX), X8
+	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10211,7 +10218,7 @@ copyin:
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     352(AX), X8
+	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
@@ -10227,7 +10234,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     368(AX), X8
+	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10244,7 +10251,7 @@ copyin:
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 64(DI)
-	VMOVDQU     384(AX), X8
+	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X1, X1
@@ -10261,7 +10268,7 @@ copyin:
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
 	VPADDQ      X12, X12, X13
-	VMOVDQU     400(AX), X8
+	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10277,7 +10284,7 @@ copyin:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     416(AX), X8
+	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X1, X1
@@ -10294,7 +10301,7 @@ copyin:
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X12, X13, X13
-	VMOVDQU     432(AX), X8
+	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X1, X1
@@ -10311,7 +10318,7 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
+	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X1, X1
@@ -10328,7 +10335,7 @@ copyin:
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
-	VMOVDQU     464(AX), X8
+	VMOVDQU     592(AX), X8
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (BX)
@@ -10383,5 +10390,6 @@ done:
 	SFENCE
 
 return:
+	VPXOR X8, X8, X8
 	VZEROUPPER
 	RET

@@ -17,19 +17,17 @@ import (
 //	Z16-Z28  round keys 1 to 13
 //	Z29-Z31  scratch of the tweak arithmetic
 //
-// Round key 0 and the last one are read from the stack frame. What is left
+// Round key 0 and the last one are read from the schedule. What is left
 // over between the AES instructions is the arithmetic of the next tweaks,
 // spread evenly: on the AES pipes every cycle counts, the others idle.
 const (
-	lanes     = 8          // data registers
-	step512   = 64 * lanes // bytes a turn of the loop
-	batch     = 16         // sectors whose tweaks are encrypted together
-	near      = 512        // bytes from the loads to the prefetches: the next turn,
-	far       = 4096       // or, where the data comes from memory, the next page
-	frameTK   = 0          // tweak xor last round key, one per data register
-	frameK0   = frameTK + 512
-	frameKR   = frameK0 + 64
-	frameCtr  = frameKR + 64  // IVs of the next four sectors
+	lanes     = 8             // data registers
+	step512   = 64 * lanes    // bytes a turn of the loop
+	batch     = 16            // sectors whose tweaks are encrypted together
+	near      = 512           // bytes from the loads to the prefetches: the next turn,
+	far       = 4096          // or, where the data comes from memory, the next page
+	frameTK   = 0             // tweak xor last round key, one per data register
+	frameCtr  = frameTK + 512 // IVs of the next four sectors
 	frameStep = frameCtr + 64 // four times the IV step
 	frameT    = frameStep + 64
 	frameSize = frameT + 16*batch + 64 // one tweak is read beyond the batch
@@ -58,6 +56,14 @@ var (
 	pf, bits = RDI, RSI
 	ahead    = R14 // near or far
 	stream   = R15 // not 0: store around the caches
+)
+
+// Offsets in the schedule; see type schedule.
+const (
+	schedWide  = 0
+	schedEnc   = 128
+	schedDec   = 368
+	schedTweak = 608
 )
 
 type kernel512 struct {
@@ -158,6 +164,9 @@ func (k *kernel512) generate() {
 	JZ(LabelRef("return"))
 	SFENCE()
 	Label("return")
+	for i := 1; i < k.rounds; i++ {
+		VPXORQ(keys[i], keys[i], keys[i])
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -193,17 +202,12 @@ func (k *kernel512) prologue() {
 	SBBQ(I8(0), loops)
 
 	Comment("Round keys")
-	off := 0
+	off := schedEnc
 	if k.decrypt {
-		off = 240
+		off = schedDec
 	}
-	at := func(i int) Mem { return Mem{Base: sched, Disp: off + 16*i} }
-	VBROADCASTI32X4(at(0), tmp[0])
-	VMOVDQA64(tmp[0], k.f(frameK0))
-	VBROADCASTI32X4(at(k.rounds), tmp[1])
-	VMOVDQA64(tmp[1], k.f(frameKR))
 	for i := 1; i < k.rounds; i++ {
-		VBROADCASTI32X4(at(i), keys[i])
+		VBROADCASTI32X4(Mem{Base: sched, Disp: off + 16*i}, keys[i])
 	}
 
 	Comment("IVs of the first sectors")
@@ -222,6 +226,17 @@ func (k *kernel512) prologue() {
 
 func (k *kernel512) f(off int) Mem { return Mem{Base: frame, Disp: off} }
 
+// k0 and kr are the first and the last round key, four times each.
+func (k *kernel512) k0() Mem { return k.wide(k.decrypt) }
+func (k *kernel512) kr() Mem { return k.wide(!k.decrypt) }
+
+func (k *kernel512) wide(last bool) Mem {
+	if last {
+		return Mem{Base: sched, Disp: schedWide + 64}
+	}
+	return Mem{Base: sched, Disp: schedWide}
+}
+
 // refill encrypts the IVs of the next 16 sectors, four registers of four.
 func (k *kernel512) refill() {
 	Comment("Tweaks of the next 16 sectors")
@@ -233,7 +248,7 @@ func (k *kernel512) refill() {
 	VPADDQ(data[5], data[3], data[5])
 	VMOVDQA64(data[5], k.f(frameCtr))
 	for r := 0; r <= k.rounds; r++ {
-		VBROADCASTI32X4(Mem{Base: sched, Disp: 480 + 16*r}, data[4])
+		VBROADCASTI32X4(Mem{Base: sched, Disp: schedTweak + 16*r}, data[4])
 		for i := range 4 {
 			switch r {
 			case 0:
@@ -276,7 +291,7 @@ func (k *kernel512) block(extra []func(), partial bool) {
 	var work []func()
 	for j := range lanes {
 		work = append(work,
-			func() { VPXORQ(k.f(frameKR), tweak[j], tmp[j%3]) },
+			func() { VPXORQ(k.kr(), tweak[j], tmp[j%3]) },
 			func() { VMOVDQA64(tmp[j%3], k.f(frameTK+64*j)) },
 			func() { PREFETCHT0(Mem{Base: pf, Disp: 64 * j}) })
 	}
@@ -310,7 +325,7 @@ func (k *kernel512) load(partial bool) {
 		} else {
 			VMOVDQU64(from, data[j])
 		}
-		VPTERNLOGQ(U8(0x96), k.f(frameK0), tweak[j], data[j])
+		VPTERNLOGQ(U8(0x96), k.k0(), tweak[j], data[j])
 	}
 }
 

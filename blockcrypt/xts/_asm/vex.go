@@ -117,6 +117,7 @@ func (k *vexKernel) generate() {
 	JZ(LabelRef("return"))
 	SFENCE()
 	Label("return")
+	VPXOR(k.v[vKey], k.v[vKey], k.v[vKey])
 	VZEROUPPER()
 	RET()
 }
@@ -187,7 +188,7 @@ func (k *vexKernel) refill() {
 		}
 	}
 	for r := 0; r <= k.rounds; r++ {
-		k.broadcast(Mem{Base: sched, Disp: 480 + 16*r}, k.v[vKey])
+		k.broadcast(Mem{Base: sched, Disp: schedTweak + 16*r}, k.v[vKey])
 		for j := range lanes {
 			switch r {
 			case 0:
@@ -222,9 +223,9 @@ func (k *vexKernel) refillIfEmpty() {
 // tweaks to nxt.
 func (k *vexKernel) block(src, dst Register, extra []func()) {
 	aes, last := VAESENC, VAESENCLAST
-	off := 0
+	off := schedEnc
 	if k.decrypt {
-		aes, last, off = VAESDEC, VAESDECLAST, 240
+		aes, last, off = VAESDEC, VAESDECLAST, schedDec
 	}
 	key := k.v[vKey]
 	k.broadcast(Mem{Base: sched, Disp: off}, key)
