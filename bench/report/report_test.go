@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sealbay/bench"
+	"sealbay/bench/probe"
 	"sealbay/bench/stats"
 	"sealbay/bench/workload"
 )
@@ -53,6 +54,28 @@ func result() *bench.Result {
 	}
 }
 
+// probed adds what --probes and --plain-copy add.
+func probed(w *bench.Workload) {
+	dist := func(us float64) probe.Distribution {
+		return probe.Distribution{MeanUS: us * 1.2, P50US: p(us), P90US: p(us * 2), P99US: p(us * 3)}
+	}
+	summary := func(encrypt float64) *probe.Summary {
+		return &probe.Summary{IOs: 1000, Matched: 997, Unmatched: map[string]int64{"no completion": 1, "stale": 2}, EndToEnd: dist(12 + encrypt),
+			Stages: []probe.StageSummary{{Stage: "encrypt", Distribution: dist(encrypt)}, {Stage: "submit", Distribution: dist(3)}, {Stage: "device", Distribution: dist(9)}},
+			SumUS:  14.4 + 1.2*encrypt, UnexplainedUS: 0.02, Explained: 0.998}
+	}
+	shift := func(us float64) probe.Shift { return probe.Shift{US: us, Low: p(us - 0.11), High: p(us + 0.11)} }
+	diff := func(stage string, us float64) probe.Difference {
+		median := shift(us)
+		return probe.Difference{Stage: stage, Mean: shift(us * 1.2), P50: &median}
+	}
+	w.Modes[bench.PlainProbed] = &bench.Mode{Probed: summary(0)}
+	w.Modes[bench.EncryptedProbed] = &bench.Mode{Probed: summary(0.41)}
+	w.Overhead = []probe.Difference{diff("encrypt", 0.41), diff("submit", 0.01), diff("device", -0.02), diff(probe.EndToEnd, 0.4)}
+	w.ProbeCost = &bench.ProbeCost{Mean: shift(0.7), P50: shift(0.6)}
+	w.CopyThroughput, w.CopyLatency = &bench.Effect{Ratio: 0.97, Low: p(0.96), High: p(0.98)}, &bench.Effect{Ratio: 1.03, Low: p(1.02), High: p(1.04)}
+}
+
 func text(t *testing.T, res *bench.Result, color bool) string {
 	t.Helper()
 	res.Workloads[len(res.Workloads)-1].Tail.Limit = nil
@@ -64,7 +87,11 @@ func text(t *testing.T, res *bench.Result, color bool) string {
 }
 
 func TestGolden(t *testing.T) {
-	got := text(t, result(), false)
+	res := result()
+	probed(&res.Workloads[1])
+	off := false
+	res.Workloads[0].Throughput.AAHolds = &off
+	got := text(t, res, false)
 	if *update {
 		if err := os.WriteFile("testdata/report.txt", []byte(got), 0o644); err != nil {
 			t.Fatal(err)

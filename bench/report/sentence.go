@@ -67,7 +67,7 @@ func describe(w *bench.Workload) string {
 func Notes(res *bench.Result) []string {
 	out := []string{
 		"ratio: encrypted over plain within the round, geometric mean over rounds; A/A: plain over itself, " +
-			"which must be 1.0. Reads were verified; no plaintext in " +
+			"which must be 1.0 (! where it is not). Reads were verified; no plaintext in " +
 			fmt.Sprintf("%d MiB searched on the raw target.", res.Method.PlaintextScanned>>20),
 	}
 	if n := fewest(res); n < headlineRounds {

@@ -31,7 +31,8 @@ func (p *page) stages(w *bench.Workload) {
 	p.unmatched("plain", a)
 	p.unmatched("encrypted", b)
 	if c := w.ProbeCost; c != nil {
-		p.line("  the probes add to plain's p50 %s us, to its mean %s us", shift(&c.P50), shift(&c.Mean))
+		p.line("  the probes add %s us to plain's p50", shift(&c.P50))
+		p.line("  the probes add %s us to plain's mean", shift(&c.Mean))
 	}
 }
 

@@ -78,7 +78,7 @@ func target(t *bench.Target) string {
 const smallBlock = 64 << 10
 
 // The columns of the table.
-const columns = "  %-9s %9s %9s  %6s  %-15s  %6s  %s"
+const columns = "  %-9s %9s %9s  %6s  %-15s  %-7s %s"
 
 func (p *page) workload(w *bench.Workload) {
 	title := fmt.Sprintf("%s  %s, queue depth %d", w.ID, w.Name, w.Depth)
@@ -128,6 +128,9 @@ func (p *page) row(name string, plain, enc *float64, j *bench.Judged) {
 	ratio, interval, aa, limit := "", "", "", ""
 	if j != nil {
 		ratio, interval, aa = fmt.Sprintf("%.3f", j.Ratio), span(j.Effect), fmt.Sprintf("%.3f", j.AA.Ratio)
+		if j.AAHolds != nil && !*j.AAHolds {
+			aa += " !"
+		}
 		limit = p.limit(j)
 	}
 	p.line(columns, name, optional(plain), optional(enc), ratio, interval, aa, limit)
@@ -150,10 +153,6 @@ func (p *page) limit(j *bench.Judged) string {
 		sign = ">="
 	}
 	word := map[stats.Verdict]string{stats.Pass: "ok", stats.Fail: "no", stats.Unresolved: "?"}[j.Verdict]
-	if !*j.AAHolds {
-		word += ", A/A off"
-		return p.paint("1;33", sign+fmt.Sprintf("%.2f ", *j.Limit)+word)
-	}
 	return p.verdict(j.Verdict, sign+fmt.Sprintf("%.2f ", *j.Limit)+word)
 }
 
