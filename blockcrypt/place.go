@@ -70,6 +70,7 @@ func (q *queue) complete(p *place) {
 	switch r.Op {
 	case blockdev.Read:
 		q.cipher.Decrypt(r.Buf, p.under.Buf, iv(r.Offset))
+		q.pending += len(r.Buf)
 		r.Stamps.Decrypted = blockdev.Now()
 	case blockdev.WriteZeroes:
 		if p.done += int64(len(p.under.Buf)); p.done < r.Length {

@@ -40,14 +40,15 @@ type queue struct {
 	below   []*blockdev.Request // room for what the device queue gives back
 	issued  int                 // taken by the device queue and not given back
 	ready   []*place            // answered, not yet reaped
-	pending int                 // bytes encrypted since the last submission
+	pending int                 // bytes through the cipher since the last hand-over
+	chunk   int                 // most completions to take at once, at least 1
 	closed  bool
 }
 
-// submitAfter is how many bytes are encrypted before the device is given what
-// is ready: it works on the first while the next are encrypted. Smaller
-// requests go to the kernel in one batch.
-const submitAfter = 128 << 10
+// stride is how many bytes are encrypted before the device is given what is
+// ready, and decrypted before the caller is: the device works on the first
+// while the next are in the cipher. Smaller requests go in one batch.
+const stride = 128 << 10
 
 // newQueue opens a queue of d and puts the encrypting stage on top.
 func newQueue(d blockdev.Device, c transform, g geometry, o blockdev.QueueOptions) (blockdev.Queue, error) {
@@ -67,6 +68,7 @@ func newQueue(d blockdev.Device, c transform, g geometry, o blockdev.QueueOption
 		return nil, errors.Join(err, arena.Close())
 	}
 	q := &queue{under: under, arena: arena, cipher: c, g: g, o: o}
+	q.chunk = min(max(stride/o.MaxTransfer, 1), o.Depth)
 	q.makePlaces(buf)
 	return q, nil
 }
@@ -104,19 +106,31 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 		return 0, blockdev.ErrClosed
 	}
 	n := min(len(reqs), len(q.free))
-	for _, r := range reqs[:n] {
+	q.pending = 0
+	for i, r := range reqs[:n] {
 		p := q.take(r)
 		if err := q.accept(r); err != nil {
 			q.answer(p, err)
 			continue
 		}
 		q.prepare(p)
-		if q.pending >= submitAfter {
+		if q.pending >= stride && i < n-1 {
+			q.pending = 0
 			q.send()
+			if err := q.kick(); err != nil {
+				return i + 1, nil // Reap meets the error again
+			}
 		}
 	}
 	q.send()
 	return n, nil
+}
+
+// kick lets the device start on what it was given, should its engine wait for
+// more. It takes nothing back.
+func (q *queue) kick() error {
+	_, err := q.under.Reap(nil, 0)
+	return err
 }
 
 func (q *queue) take(r *blockdev.Request) *place {
@@ -143,7 +157,6 @@ func (q *queue) accept(r *blockdev.Request) error {
 // send gives the device queue what is prepared. It has a place for each of
 // ours, so it takes all, unless it can take nothing any more.
 func (q *queue) send() {
-	q.pending = 0
 	for len(q.issue) > 0 {
 		n, err := q.under.Submit(q.issue)
 		q.issued += n
@@ -186,32 +199,37 @@ func (q *queue) Reap(done []*blockdev.Request, least int) (int, error) {
 		return 0, blockdev.ErrClosed
 	}
 	least = min(least, len(done), q.o.Depth-len(q.free))
+	q.send()
+	q.pending = 0
 	for {
-		n := min(len(done), len(q.ready))
-		wait := max(least-n, 0)
-		if err := q.collect(len(done)-n, wait); err != nil {
+		room := max(len(done)-len(q.ready), 0)
+		n, err := q.collect(min(room, q.chunk), least-len(q.ready))
+		if err != nil {
 			return q.hand(done), err
 		}
-		if len(q.ready) >= least {
+		if len(q.ready) >= least && (n < q.chunk || q.pending >= stride) {
 			return q.hand(done), nil
 		}
 	}
 }
 
-// collect takes up to most completions from below, waiting for least of them.
-// A long WriteZeroes completes in many parts, so fewer may become ready.
-func (q *queue) collect(most, least int) error {
-	q.send()
-	if most == 0 || q.issued == 0 {
-		return nil
+// collect takes up to most completions from below, waiting for least of them,
+// and hands over what was submitted. A long WriteZeroes completes in many
+// parts, so fewer may become ready.
+func (q *queue) collect(most, least int) (int, error) {
+	if q.issued == 0 {
+		return 0, nil
 	}
-	n, err := q.under.Reap(q.below[:min(most, len(q.below))], least)
+	n, err := q.under.Reap(q.below[:most], max(least, 0))
 	q.issued -= n
 	for _, r := range q.below[:n] {
 		q.complete(&q.places[r.Tag])
 	}
-	q.send()
-	return err
+	if len(q.issue) > 0 && err == nil {
+		q.send()
+		err = q.kick()
+	}
+	return n, err
 }
 
 // hand gives what is ready to the caller and its places back.

@@ -1,11 +1,14 @@
-// Blockload puts one load on a file or block device through an I/O engine of
-// ours and prints one line of JSON, as fio does for one job: what
-// scripts/compare-fio holds against fio. Its reads are not verified and its
-// writes destroy what was there; sealbench is the instrument for results.
+// Blockload puts a load on a file or block device through an I/O engine of
+// ours and prints a line of JSON for each run, as fio does for one job: what
+// scripts/compare-fio holds against fio. With several --stages it lets them
+// take turns and prints what each costs over the first. Its reads are not
+// verified and its writes destroy what was there; sealbench is the instrument
+// for results, this one is for work on the engines.
 package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -22,5 +25,9 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if code >= 0 {
 		return code
 	}
-	return report(l.run(ctx))(stdout, stderr)
+	if err := l.run(ctx, stdout); err != nil {
+		fmt.Fprintln(stderr, "blockload:", err)
+		return 1
+	}
+	return 0
 }
