@@ -10,7 +10,7 @@ import (
 
 	"sealbay/bench/probe"
 	"sealbay/blockcrypt/blockdev"
-	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/engine"
 )
 
 func open(t testing.TB, path string) *probe.Probe {
@@ -79,9 +79,9 @@ func run(p *probe.Probe, dev blockdev.Device, op blockdev.Op, depth, size, n int
 	return nil
 }
 
-func openDirect(t testing.TB, path string) blockdev.Device {
+func openEngine(t testing.TB, name, path string) blockdev.Device {
 	t.Helper()
-	dev, err := direct.Open(path, direct.Options{})
+	dev, err := engine.Open(path, name, engine.Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, dev.Close()) })
 	return dev
@@ -90,19 +90,24 @@ func openDirect(t testing.TB, path string) blockdev.Device {
 func TestStages(t *testing.T) {
 	path := loopDevice(t, 64<<20)
 	p := open(t, path)
-	dev := openDirect(t, path)
-	for _, c := range []struct {
-		name              string
-		op                blockdev.Op
-		depth, size, most int
-	}{
-		{"read 4 KiB QD1", blockdev.Read, 1, 4096, 3000},
-		{"write 4 KiB QD1", blockdev.Write, 1, 4096, 3000},
-		{"read 1 MiB QD1", blockdev.Read, 1, 1 << 20, 300},
-		{"read 4 KiB QD8", blockdev.Read, 8, 4096, 3000},
-	} {
-		t.Run("direct "+c.name, func(t *testing.T) {
-			checkStages(t, p, dev, c.op, c.depth, c.size, c.most)
+	for _, name := range []string{"direct", "io_uring"} {
+		t.Run(name, func(t *testing.T) {
+			dev := openEngine(t, name, path)
+			for _, c := range []struct {
+				name              string
+				op                blockdev.Op
+				depth, size, most int
+			}{
+				{"read 4 KiB QD1", blockdev.Read, 1, 4096, 3000},
+				{"write 4 KiB QD1", blockdev.Write, 1, 4096, 3000},
+				{"read 1 MiB QD1", blockdev.Read, 1, 1 << 20, 300},
+				{"read 4 KiB QD8", blockdev.Read, 8, 4096, 3000},
+				{"write 128 KiB QD32", blockdev.Write, 32, 128 << 10, 1000},
+			} {
+				t.Run(c.name, func(t *testing.T) {
+					checkStages(t, p, dev, c.op, c.depth, c.size, c.most)
+				})
+			}
 		})
 	}
 }
@@ -113,7 +118,7 @@ func TestStagesOnOldKernels(t *testing.T) {
 	p, err := probe.OpenOld(probe.Options{Path: path})
 	must(t, err)
 	defer p.Close()
-	dev := openDirect(t, path)
+	dev := openEngine(t, "io_uring", path)
 	checkStages(t, p, dev, blockdev.Read, 1, 4096, 3000)
 	checkStages(t, p, dev, blockdev.Write, 8, 4096, 3000)
 }
@@ -125,7 +130,7 @@ func TestStagesWithoutRequests(t *testing.T) {
 	if p.HasRequests() {
 		t.Fatalf("%s is said to make requests", path)
 	}
-	dev := openDirect(t, path)
+	dev := openEngine(t, "io_uring", path)
 	checkStages(t, p, dev, blockdev.Write, 1, 4096, 3000)
 	checkStages(t, p, dev, blockdev.Read, 1, 4096, 3000)
 }

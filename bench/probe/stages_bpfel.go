@@ -14,15 +14,16 @@ import (
 )
 
 type stagesSlot struct {
-	_         structs.HostLayout
-	Submitted uint64
-	Started   uint64
-	Issued    uint64
-	Completed uint64
-	Posted    uint64
-	Parts     uint32
-	PartsDone uint32
-	Pad       [10]uint64
+	_           structs.HostLayout
+	Submitted   uint64
+	Started     uint64
+	Issued      uint64
+	Completed   uint64
+	Posted      uint64
+	Parts       uint32
+	PartsDone   uint32
+	RingRequest uint64
+	Pad         [9]uint64
 }
 
 type stagesThread struct {

@@ -24,6 +24,7 @@ static long (*map_update)(void *map, const void *key, const void *value, u64 fla
 static long (*map_delete)(void *map, const void *key) = (void *)3;
 static u64 (*now_ns)(void) = (void *)5; /* bpf_ktime_get_ns: CLOCK_MONOTONIC */
 static u64 (*pid_tgid)(void) = (void *)14;
+static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct gendisk { int major, first_minor; };
@@ -41,6 +42,11 @@ struct request {
 	struct bio *bio;
 };
 struct io_cqe { u64 user_data; };
-struct io_kiocb { struct io_cqe cqe; };
+struct io_wq_work { u32 flags; };
+struct io_kiocb { struct io_cqe cqe; struct io_wq_work work; };
 struct io_uring_cqe { u64 user_data; };
+struct io_worker { struct io_wq_work *cur_work; };
+struct task_struct { u32 flags; void *worker_private; };
 #pragma clang attribute pop
+
+static struct task_struct *(*current)(void) = (void *)158; /* bpf_get_current_task_btf */

@@ -7,6 +7,10 @@
  * follows in the same task and ties the request to that slot. A thread that
  * blocks in pread(2) or pwrite(2) has one slot for good.
  *
+ * Where io_uring cannot issue a request without waiting (one that must be
+ * split, a device that does not know NOWAIT), it hands it to a worker thread of
+ * the process; that one is known by the request it works on.
+ *
  * Every stamp is optional: the kernel skips a program that interrupts itself.
  * User space checks what it reads. */
 #include "request.h"
@@ -23,7 +27,8 @@ struct slot {
 	u64 posted;    /* io_uring_complete */
 	u32 parts;     /* requests, or bios, that carry this I/O */
 	u32 parts_done;
-	u64 pad[10];
+	u64 ring_request; /* address of io_uring's request: known again by a worker */
+	u64 pad[9];
 };
 
 struct thread {
@@ -62,6 +67,38 @@ static inline struct thread *self(void)
 	return map_lookup(&threads, &tid);
 }
 
+enum { PF_IO_WORKER = 0x10 }; /* include/linux/sched.h */
+
+/* worker_slot is the slot of the request that the current thread works on, if
+ * it is one of io_uring's workers and the request came from a thread of ours. */
+static inline struct slot *worker_slot(u32 *i)
+{
+	struct task_struct *task = current();
+	if (!(task->flags & PF_IO_WORKER))
+		return 0;
+	struct io_worker *worker = task->worker_private;
+	struct io_wq_work *work = 0;
+	u64 user_data = 0;
+	if (!worker || read_kernel(&work, sizeof(work), &worker->cur_work) || !work)
+		return 0;
+	struct io_kiocb *req = (void *)work - __builtin_preserve_field_info(((struct io_kiocb *)0)->work, 0);
+	if (read_kernel(&user_data, sizeof(user_data), &req->cqe.user_data))
+		return 0;
+	*i = user_data & 0xffff;
+	struct slot *s = map_lookup(&slots, i);
+	return s && s->ring_request == (u64)req ? s : 0;
+}
+
+/* current_slot is the slot of the I/O that the current thread is issuing. */
+static inline struct slot *current_slot(u32 *i)
+{
+	struct thread *t = self();
+	if (!t)
+		return worker_slot(i);
+	*i = t->slot;
+	return map_lookup(&slots, i);
+}
+
 static inline void part_done(u32 slot)
 {
 	struct slot *s = map_lookup(&slots, &slot);
@@ -90,6 +127,7 @@ static inline int submit(struct io_kiocb *req)
 	t->slot = i;
 	s->started = s->issued = s->completed = s->posted = 0;
 	s->parts = s->parts_done = 0;
+	s->ring_request = (u64)req;
 	s->submitted = now_ns();
 	return 0;
 }
@@ -145,15 +183,12 @@ SEC("tp_btf/block_io_start") int on_start(u64 *ctx)
 	if (!o)
 		return 0;
 	o->rq = 0; /* requests are reused with their tag: forget the last tenant */
-	struct thread *t = self();
-	if (!t) {
+	u32 i = 0;
+	struct slot *s = current_slot(&i);
+	if (!s) {
 		COUNT(foreign);
 		return 0;
 	}
-	u32 i = t->slot;
-	struct slot *s = map_lookup(&slots, &i);
-	if (!s)
-		return 0;
 	if (s->parts++ == 0) {
 		s->issued = s->completed = 0;
 		s->parts_done = 0;
@@ -208,11 +243,11 @@ static inline int on_bio_device(struct bio *bio)
 SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
 {
 	struct bio *bio = (struct bio *)ctx[0];
-	struct thread *t = self();
-	if (!t || !on_bio_device(bio))
+	u32 i = 0;
+	if (!on_bio_device(bio) || !current_slot(&i))
 		return 0;
 	u64 key = (u64)bio;
-	struct bio_owner b = { .started = now_ns(), .slot = t->slot };
+	struct bio_owner b = { .started = now_ns(), .slot = i };
 	map_update(&bios, &key, &b, 0);
 	return 0;
 }
