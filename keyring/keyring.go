@@ -60,9 +60,9 @@ type NewKey struct {
 // their own besides.
 //
 // A key has one of three roles: prepared (handed out by Prepare, nothing
-// depends on it yet), current (Fetch returns it), retained (was current, some
-// drive may still need it). Prepare, Commit, Abort and Discard belong to a
-// rotation and are called by Rotation and Recover only, in the order that
+// depends on it yet), current (Fetch returns it), retained (some drive may
+// still need or accept it). Prepare, Commit, Abort, Retain and Discard belong
+// to a rotation and are called by a Journal only, in the order that
 // ROTATION.md gives; all but Prepare do nothing when repeated.
 type Store interface {
 	// Type says what kind of store it is.
@@ -83,6 +83,9 @@ type Store interface {
 	Commit(ctx context.Context, ref Ref) error
 	// Abort gives up whatever was prepared and not committed.
 	Abort(ctx context.Context) error
+	// Retain makes the prepared key that ref names a retained one, without it
+	// having been current: some drive may accept it.
+	Retain(ctx context.Context, ref Ref) error
 	// Discard gives up the key that ref names for good: a local store wipes
 	// it, a key server's copy stays the administrator's business.
 	Discard(ctx context.Context, ref Ref) error

@@ -199,19 +199,31 @@ func (f *Folder) create(name string, data []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// Remove overwrites the file with zeros and removes it, durably. A file that
-// is not there is no error.
+// Remove removes the file durably and overwrites what it held: after an error
+// or a cut it is there as before, or gone. A file that is not there is no
+// error.
 func (f *Folder) Remove(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.tidyName(name)
-	if err == nil {
-		err = ignore(f.shred(name), fs.ErrNotExist)
-	}
-	if err != nil {
+	if err := f.remove(name); err != nil {
 		return fmt.Errorf("removing %s: %w", f.Path(name), err)
 	}
 	return nil
+}
+
+// remove renames first: overwritten under its own name, the file would be
+// neither there nor gone.
+func (f *Folder) remove(name string) error {
+	if err := f.tidyName(name); err != nil {
+		return err
+	}
+	if err := f.fs.Rename(name, oldName(name)); err != nil {
+		return ignore(err, fs.ErrNotExist)
+	}
+	if err := f.fs.Sync(); err != nil {
+		return err
+	}
+	return ignore(f.shred(oldName(name)), fs.ErrNotExist)
 }
 
 // shred overwrites and removes a file. One that still has a second name is

@@ -27,6 +27,7 @@ func Suite(t *testing.T, open func(t *testing.T) Subject) {
 		"Abort":            testAbort,
 		"Commit":           testCommit,
 		"Discard":          testDiscard,
+		"Retain":           testRetain,
 		"LookupOfAnother":  testLookupOfAnother,
 		"EndedContext":     testEndedContext,
 		"HealthAfterFetch": testHealth,
@@ -150,6 +151,24 @@ func testDiscard(t *testing.T, sub Subject) {
 	}
 	current(t, sub.Store, next)
 	lookup(t, sub.Store, ref, next)
+}
+
+func testRetain(t *testing.T, sub Subject) {
+	old, _ := fetch(t, sub.Store)
+	next, ref := prepare(t, sub)
+	for range 2 {
+		if err := sub.Store.Retain(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	current(t, sub.Store, old)
+	lookup(t, sub.Store, ref, next)
+	lookup(t, sub.Reopen(t), ref, next)
+	prepare(t, sub) // there is room for another
+	if err := sub.Store.Discard(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	current(t, sub.Store, old)
 }
 
 func testLookupOfAnother(t *testing.T, sub Subject) {

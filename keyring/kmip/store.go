@@ -191,6 +191,9 @@ func (s *Store) Abort(context.Context) error {
 	return nil
 }
 
+// Retain forgets that the key was prepared; it stays in the server.
+func (s *Store) Retain(ctx context.Context, _ keyring.Ref) error { return s.Abort(ctx) }
+
 // Discard does nothing: nothing of a key is stored here, and destroying it in
 // the server is for its administrator.
 func (s *Store) Discard(context.Context, keyring.Ref) error { return nil }

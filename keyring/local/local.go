@@ -137,15 +137,30 @@ func (s *Store) Prepare(_ context.Context, want keyring.NewKey) (*keyring.Master
 
 // Commit makes the prepared key current and the current one retained.
 func (s *Store) Commit(_ context.Context, ref keyring.Ref) error {
-	return s.update(func(f *keys) error {
-		i := f.index(ref)
-		if i < 0 {
-			return fmt.Errorf("committing %v: %w", ref, s.say(keyring.ErrNoKey))
-		}
+	return s.turn(ref, func(f *keys, i int) {
 		if c := f.find(current); c >= 0 {
 			f.entries[c].role = retained
 		}
 		f.entries[i].role = current
+	})
+}
+
+// Retain makes the prepared key a retained one.
+func (s *Store) Retain(_ context.Context, ref keyring.Ref) error {
+	return s.turn(ref, func(f *keys, i int) {
+		if f.entries[i].role == prepared {
+			f.entries[i].role = retained
+		}
+	})
+}
+
+func (s *Store) turn(ref keyring.Ref, change func(f *keys, i int)) error {
+	return s.update(func(f *keys) error {
+		i := f.index(ref)
+		if i < 0 {
+			return fmt.Errorf("turning to %v: %w", ref, s.say(keyring.ErrNoKey))
+		}
+		change(f, i)
 		return nil
 	})
 }
