@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"io"
 	"os"
-	"os/exec"
 	"testing"
 
 	"sealbay/blockcrypt"
@@ -25,8 +24,8 @@ const vmDrive = "/dev/nvme0n1"
 // but the drive's rescue key. Each reads what the other wrote.
 func TestVMDMCrypt(t *testing.T) {
 	requireVM(t)
-	kek, ours, theirs := random(t, blockcrypt.KEKSize), random(t, 64<<10), random(t, 64<<10)
-	dev := openDrive(t)
+	kek, ours, theirs := vmRandom(t, blockcrypt.KEKSize), vmRandom(t, 64<<10), vmRandom(t, 64<<10)
+	dev := vmOpenDrive(t)
 	if _, err := blockcrypt.Format(dev, kek, blockcrypt.FormatOptions{Key: blockcrypt.KeyInfo{Epoch: 1, Store: blockcrypt.StoreLocal}, Force: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +33,7 @@ func TestVMDMCrypt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := withVolume(t, dev, kek, func(v *blockcrypt.Volume) {
+	end := vmWithVolume(t, dev, kek, func(v *blockcrypt.Volume) {
 		end := v.Info().Size - int64(len(ours))
 		for _, at := range []int64{0, 1 << 20, end} { // the last sectors too: both must agree on the volume's length
 			if _, err := v.WriteAt(ours, at); err != nil {
@@ -61,7 +60,7 @@ func TestVMDMCrypt(t *testing.T) {
 		t.Errorf("dm-crypt's volume has %d bytes (%v), ours %d", size, err, end+int64(len(ours)))
 	}
 	for _, at := range []int64{0, 1 << 20, end} {
-		if got := readAt(t, mapped, at, len(ours)); !bytes.Equal(got, ours) {
+		if got := vmReadAt(t, mapped, at, len(ours)); !bytes.Equal(got, ours) {
 			t.Errorf("dm-crypt does not read at %d what we wrote", at)
 		}
 	}
@@ -76,19 +75,19 @@ func TestVMDMCrypt(t *testing.T) {
 	}
 	cryptsetup(t, "close", "judge")
 
-	dev = openDrive(t)
+	dev = vmOpenDrive(t)
 	defer dev.Close()
-	withVolume(t, dev, kek, func(v *blockcrypt.Volume) {
-		if got := readAt(t, v, 3<<20, len(theirs)); !bytes.Equal(got, theirs) {
+	vmWithVolume(t, dev, kek, func(v *blockcrypt.Volume) {
+		if got := vmReadAt(t, v, 3<<20, len(theirs)); !bytes.Equal(got, theirs) {
 			t.Error("we do not read what dm-crypt wrote")
 		}
-		if got := readAt(t, v, 1<<20, len(ours)); !bytes.Equal(got, ours) {
+		if got := vmReadAt(t, v, 1<<20, len(ours)); !bytes.Equal(got, ours) {
 			t.Error("what we wrote is gone")
 		}
 	})
 }
 
-func withVolume(t *testing.T, dev blockdev.Device, kek []byte, use func(*blockcrypt.Volume)) (end int64) {
+func vmWithVolume(t *testing.T, dev blockdev.Device, kek []byte, use func(*blockcrypt.Volume)) (end int64) {
 	t.Helper()
 	v, err := blockcrypt.Open(dev, kek, blockcrypt.OpenOptions{})
 	if err != nil {
@@ -102,7 +101,7 @@ func withVolume(t *testing.T, dev blockdev.Device, kek []byte, use func(*blockcr
 	return end
 }
 
-func openDrive(t *testing.T) blockdev.Device {
+func vmOpenDrive(t *testing.T) blockdev.Device {
 	t.Helper()
 	dev, err := direct.Open(vmDrive, direct.Options{})
 	if err != nil {
@@ -111,7 +110,7 @@ func openDrive(t *testing.T) blockdev.Device {
 	return dev
 }
 
-func readAt(t *testing.T, r io.ReaderAt, at int64, n int) []byte {
+func vmReadAt(t *testing.T, r io.ReaderAt, at int64, n int) []byte {
 	t.Helper()
 	p := make([]byte, n)
 	if _, err := r.ReadAt(p, at); err != nil {
@@ -120,14 +119,7 @@ func readAt(t *testing.T, r io.ReaderAt, at int64, n int) []byte {
 	return p
 }
 
-func cryptsetup(t *testing.T, args ...string) {
-	t.Helper()
-	if out, err := exec.Command("cryptsetup", args...).CombinedOutput(); err != nil {
-		t.Fatalf("cryptsetup %v: %v: %s", args, err, out)
-	}
-}
-
-func random(t *testing.T, n int) []byte {
+func vmRandom(t *testing.T, n int) []byte {
 	t.Helper()
 	p := make([]byte, n)
 	if _, err := rand.Read(p); err != nil {
