@@ -253,24 +253,27 @@ func opensUnder(t *testing.T, where string, m *blocktest.Memory, kek []byte) boo
 // A power cut in a forced Format leaves the old volume, a blanked drive, or
 // the new volume.
 func TestPowerCutInForcedFormat(t *testing.T) {
-	m := formatted(t)
-	m.Record()
-	_, err := blockcrypt.Format(m, keyB, blockcrypt.FormatOptions{Key: kms, Force: true})
-	check(t, err)
+	image := formatted(t).Image()
+	o := blockcrypt.FormatOptions{Key: kms, Force: true}
 	var old, blank, fresh int
-	for where, left := range m.Cuts(2) {
-		switch err := blockcrypt.Verify(left, keyB); {
-		case err == nil || errors.Is(err, blockcrypt.ErrDegraded):
-			fresh++
-		case errors.Is(err, blockcrypt.ErrWrongKey):
-			old++
-			if err := blockcrypt.Verify(left, keyA); err != nil && !errors.Is(err, blockcrypt.ErrDegraded) {
-				t.Errorf("%s: %v", where, err)
-			}
-		default:
-			blank++
-			if _, err := blockcrypt.Format(left, keyB, blockcrypt.FormatOptions{Key: kms, Force: true}); err != nil {
-				t.Errorf("%s: %v", where, err)
+	for n := 0; ; n++ {
+		m := blocktest.FromImage(image, blocktest.Options{})
+		m.PowerOffAt(n)
+		if _, err := blockcrypt.Format(m, keyB, o); err == nil {
+			break
+		}
+		for i, keep := range []blocktest.Keep{blocktest.KeepNone, blocktest.KeepAll, blocktest.TearLast(32), blocktest.KeepLast} {
+			left := m.Crash(keep)
+			switch err := blockcrypt.Verify(left, keyB); {
+			case err == nil || errors.Is(err, blockcrypt.ErrDegraded):
+				fresh++
+			case errors.Is(err, blockcrypt.ErrWrongKey):
+				old++
+				opensUnder(t, fmt.Sprintf("power off at operation %d, luck %d", n, i), left, keyA)
+			case errors.Is(err, blockcrypt.ErrNoHeader):
+				blank++
+			default:
+				t.Errorf("power off at operation %d, luck %d: %v", n, i, err)
 			}
 		}
 	}
@@ -285,29 +288,44 @@ func TestCryptoErase(t *testing.T) {
 	check(t, err)
 	backup, err := blockcrypt.BackupHeader(m, blockcrypt.BackupOptions{})
 	check(t, err)
-	m.Record()
 	e, err := blockcrypt.CryptoErase(m)
 	check(t, err)
 	if e.UUID != sum.UUID || e.Before == e.After {
 		t.Fatalf("erasure: %+v", e)
 	}
-	n := 0
-	for where, left := range m.Cuts(3) {
-		n++
-		if n%16 != 0 { // each erases 16 MiB again; the places in between are alike
-			continue
-		}
-		if err := eraseAgain(left); err != nil && !errors.Is(err, blockcrypt.ErrNoHeader) {
-			t.Errorf("%s: erasing again: %v", where, err)
-		}
-		if err := blockcrypt.Verify(left, keyA); err == nil {
-			t.Errorf("%s: opens after an erasure", where)
-		}
-	}
 	check(t, blockcrypt.RestoreHeader(m, backup, blockcrypt.RestoreOptions{}))
 	wantErr(t, blockcrypt.Verify(m, keyA), blockcrypt.ErrWrongKey, "")
 	_, err = blockcrypt.CryptoErase(newDrive())
 	wantErr(t, err, blockcrypt.ErrNoHeader, "")
+}
+
+// A power cut in CryptoErase leaves a drive that can be erased again, or that
+// is.
+func TestPowerCutInErase(t *testing.T) {
+	image := formatted(t).Image()
+	opened := 0
+	for n := 0; ; n += 5 {
+		m := blocktest.FromImage(image, blocktest.Options{})
+		m.PowerOffAt(n)
+		if eraseAgain(m) == nil {
+			break
+		}
+		for i, keep := range []blocktest.Keep{blocktest.KeepNone, blocktest.TearLast(2048)} {
+			left := m.Crash(keep)
+			if blockcrypt.Verify(left, keyA) == nil {
+				opened++
+			}
+			if err := eraseAgain(left); err != nil && !errors.Is(err, blockcrypt.ErrNoHeader) {
+				t.Errorf("power off at operation %d, luck %d: %v", n, i, err)
+			}
+			if err := blockcrypt.Verify(left, keyA); err == nil {
+				t.Errorf("power off at operation %d, luck %d: opens after an erasure", n, i)
+			}
+		}
+	}
+	if opened == 0 {
+		t.Error("no power cut came before the erasure")
+	}
 }
 
 func eraseAgain(m *blocktest.Memory) error {

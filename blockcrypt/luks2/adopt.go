@@ -83,13 +83,26 @@ func (m *metadata) freeArea() (uint64, error) {
 }
 
 // wipeAround zeroes all between headers and data but for keyslot k:
-// `cryptsetup reencrypt` grows the keyslots area up to the data.
+// `cryptsetup reencrypt` grows the keyslots area up to the data. What is zeros
+// already is left alone.
 func wipeAround(dev Device, k keyslot) error {
 	end := k.area + k.areaSize
 	for _, gap := range [][2]uint64{{keyslotsStart, k.area}, {end, DataOffset}} {
-		if _, err := dev.WriteAt(make([]byte, gap[1]-gap[0]), int64(gap[0])); err != nil {
-			return fmt.Errorf("wiping the former keyslots: %w", err)
+		for off := gap[0]; off < gap[1]; off += areaSize {
+			if err := wipe(dev, int64(off), int(min(areaSize, gap[1]-off))); err != nil {
+				return fmt.Errorf("wiping the former keyslots: %w", err)
+			}
 		}
 	}
 	return dev.Flush()
+}
+
+func wipe(dev Device, off int64, n int) error {
+	b := make([]byte, n)
+	if _, err := dev.ReadAt(b, off); err != nil || isZero(b) {
+		return err
+	}
+	clear(b)
+	_, err := dev.WriteAt(b, off)
+	return err
 }

@@ -217,10 +217,7 @@ func TestPowerCutInAdopt(t *testing.T) {
 		}
 		return Adopt(dev, secret, keyC, info)
 	}
-	// Adopt wipes 8 MiB, which is many places for a cut: two starts will do.
-	images := starts(t, true)
-	some := map[string][]byte{"whole": images["whole"], "stale primary": images["stale primary"]}
-	cuts(t, some, func(dev Device) error { return adopt(dev, keyA) }, func(t *testing.T, dev Device, key []byte) {
+	cuts(t, starts(t, true), func(dev Device) error { return adopt(dev, keyA) }, func(t *testing.T, dev Device, key []byte) {
 		with := keyC
 		if _, err := open(dev, keyC, true); err != nil {
 			with = keyA
