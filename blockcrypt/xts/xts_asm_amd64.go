@@ -24,9 +24,14 @@ func assembly() []implementation {
 			expand: kernels{encrypt10VAES256, decrypt10VAES256, encrypt14VAES256, decrypt14VAES256}.expand,
 		},
 		{
+			name:   "aesni-avx2",
+			reason: needs(cpuid.AESNI, cpuid.AVX2),
+			expand: kernels{encrypt10AESNIAVX2, decrypt10AESNIAVX2, encrypt14AESNIAVX2, decrypt14AESNIAVX2}.expand,
+		},
+		{
 			name:   "aesni-avx",
 			reason: needs(cpuid.AESNI, cpuid.AVX),
-			expand: kernels{encrypt10AESNI, decrypt10AESNI, encrypt14AESNI, decrypt14AESNI}.expand,
+			expand: kernels{encrypt10AESNIAVX, decrypt10AESNIAVX, encrypt14AESNIAVX, decrypt14AESNIAVX}.expand,
 		},
 	}
 }
@@ -73,13 +78,25 @@ func encrypt14VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint6
 func decrypt14VAES256(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func encrypt10AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+func encrypt10AESNIAVX2(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func decrypt10AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+func decrypt10AESNIAVX2(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func encrypt14AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+func encrypt14AESNIAVX2(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
 
 //go:noescape
-func decrypt14AESNI(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+func decrypt14AESNIAVX2(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt10AESNIAVX(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt10AESNIAVX(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func encrypt14AESNIAVX(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)
+
+//go:noescape
+func decrypt14AESNIAVX(s *schedule, dst, src *byte, sector, n int, iv, step uint64, stream int)

@@ -125,16 +125,15 @@ TEXT ·encrypt10VAES512(SB), $1024-64
 	VPMULLQ        index<>+0(SB), Z1, Z2
 	VPADDQ         Z2, Z0, Z0
 	VPSLLQ         $0x02, Z1, Z1
-	VMOVDQA64      Z0, 512(DX)
 	VMOVDQA64      Z1, 576(DX)
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -196,7 +195,7 @@ TEXT ·encrypt10VAES512(SB), $1024-64
 	VMOVDQA64       Z2, 768(DX)
 	VMOVDQA64       Z3, 832(DX)
 	LEAQ            640(DX), CX
-	VBROADCASTI32X4 (CX), Z8
+	VSHUFI64X2      $0x00, Z0, Z0, Z8
 	VPSRLVQ         back0<>+0(SB), Z8, Z29
 	VPSLLVQ         shift0<>+0(SB), Z8, Z8
 	VPSHUFD         $0x4e, Z29, Z29
@@ -461,19 +460,21 @@ stored2:
 	JNZ  turn
 
 last:
-	LEAQ 896(DX), SI
-	CMPQ CX, SI
-	JNE  full
-	CMPQ R11, $0x01
-	JE   full
+	LEAQ      896(DX), SI
+	CMPQ      CX, SI
+	JNE       full
+	CMPQ      R11, $0x01
+	JE        full
+	VMOVDQA64 512(DX), Z0
+	VMOVDQA64 576(DX), Z1
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -1049,16 +1050,15 @@ TEXT ·decrypt10VAES512(SB), $1024-64
 	VPMULLQ        index<>+0(SB), Z1, Z2
 	VPADDQ         Z2, Z0, Z0
 	VPSLLQ         $0x02, Z1, Z1
-	VMOVDQA64      Z0, 512(DX)
 	VMOVDQA64      Z1, 576(DX)
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -1120,7 +1120,7 @@ TEXT ·decrypt10VAES512(SB), $1024-64
 	VMOVDQA64       Z2, 768(DX)
 	VMOVDQA64       Z3, 832(DX)
 	LEAQ            640(DX), CX
-	VBROADCASTI32X4 (CX), Z8
+	VSHUFI64X2      $0x00, Z0, Z0, Z8
 	VPSRLVQ         back0<>+0(SB), Z8, Z29
 	VPSLLVQ         shift0<>+0(SB), Z8, Z8
 	VPSHUFD         $0x4e, Z29, Z29
@@ -1385,19 +1385,21 @@ stored2:
 	JNZ  turn
 
 last:
-	LEAQ 896(DX), SI
-	CMPQ CX, SI
-	JNE  full
-	CMPQ R11, $0x01
-	JE   full
+	LEAQ      896(DX), SI
+	CMPQ      CX, SI
+	JNE       full
+	CMPQ      R11, $0x01
+	JE        full
+	VMOVDQA64 512(DX), Z0
+	VMOVDQA64 576(DX), Z1
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -1977,16 +1979,15 @@ TEXT ·encrypt14VAES512(SB), $1024-64
 	VPMULLQ        index<>+0(SB), Z1, Z2
 	VPADDQ         Z2, Z0, Z0
 	VPSLLQ         $0x02, Z1, Z1
-	VMOVDQA64      Z0, 512(DX)
 	VMOVDQA64      Z1, 576(DX)
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -2068,7 +2069,7 @@ TEXT ·encrypt14VAES512(SB), $1024-64
 	VMOVDQA64       Z2, 768(DX)
 	VMOVDQA64       Z3, 832(DX)
 	LEAQ            640(DX), CX
-	VBROADCASTI32X4 (CX), Z8
+	VSHUFI64X2      $0x00, Z0, Z0, Z8
 	VPSRLVQ         back0<>+0(SB), Z8, Z29
 	VPSLLVQ         shift0<>+0(SB), Z8, Z8
 	VPSHUFD         $0x4e, Z29, Z29
@@ -2365,19 +2366,21 @@ stored2:
 	JNZ  turn
 
 last:
-	LEAQ 896(DX), SI
-	CMPQ CX, SI
-	JNE  full
-	CMPQ R11, $0x01
-	JE   full
+	LEAQ      896(DX), SI
+	CMPQ      CX, SI
+	JNE       full
+	CMPQ      R11, $0x01
+	JE        full
+	VMOVDQA64 512(DX), Z0
+	VMOVDQA64 576(DX), Z1
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -3045,16 +3048,15 @@ TEXT ·decrypt14VAES512(SB), $1024-64
 	VPMULLQ        index<>+0(SB), Z1, Z2
 	VPADDQ         Z2, Z0, Z0
 	VPSLLQ         $0x02, Z1, Z1
-	VMOVDQA64      Z0, 512(DX)
 	VMOVDQA64      Z1, 576(DX)
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0
@@ -3136,7 +3138,7 @@ TEXT ·decrypt14VAES512(SB), $1024-64
 	VMOVDQA64       Z2, 768(DX)
 	VMOVDQA64       Z3, 832(DX)
 	LEAQ            640(DX), CX
-	VBROADCASTI32X4 (CX), Z8
+	VSHUFI64X2      $0x00, Z0, Z0, Z8
 	VPSRLVQ         back0<>+0(SB), Z8, Z29
 	VPSLLVQ         shift0<>+0(SB), Z8, Z8
 	VPSHUFD         $0x4e, Z29, Z29
@@ -3433,19 +3435,21 @@ stored2:
 	JNZ  turn
 
 last:
-	LEAQ 896(DX), SI
-	CMPQ CX, SI
-	JNE  full
-	CMPQ R11, $0x01
-	JE   full
+	LEAQ      896(DX), SI
+	CMPQ      CX, SI
+	JNE       full
+	CMPQ      R11, $0x01
+	JE        full
+	VMOVDQA64 512(DX), Z0
+	VMOVDQA64 576(DX), Z1
 
 	// Tweaks of the next 16 sectors
-	VMOVDQA64       512(DX), Z0
-	VMOVDQA64       576(DX), Z5
-	VPADDQ          Z5, Z0, Z1
-	VPADDQ          Z5, Z1, Z2
-	VPADDQ          Z5, Z2, Z3
-	VPADDQ          Z5, Z3, Z5
+	VPADDQ          Z1, Z1, Z5
+	VPADDQ          Z5, Z0, Z2
+	VPADDQ          Z5, Z5, Z6
+	VPADDQ          Z1, Z2, Z3
+	VPADDQ          Z1, Z0, Z1
+	VPADDQ          Z6, Z0, Z5
 	VMOVDQA64       Z5, 512(DX)
 	VBROADCASTI32X4 608(AX), Z4
 	VPXORQ          Z4, Z0, Z0

@@ -137,8 +137,9 @@ func (k *kernel512) generate() {
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s %ss n sectors of the given size in bytes with %d rounds.", name, op, k.rounds))
 	k.prologue()
-	k.refill()
-	emit(k.first())
+	k.encryptIVs()
+	VSHUFI64X2(U8(0), data[0], data[0], tweak[0]) // not through memory: a short call waits for this
+	emit(k.first()[1:])
 	Label("sector")
 	MOVQ(loops, turn)
 	TESTQ(turn, turn)
@@ -220,7 +221,6 @@ func (k *kernel512) prologue() {
 	VPMULLQ(k.c.index, data[1], data[2])
 	VPADDQ(data[2], data[0], data[0])
 	VPSLLQ(U8(2), data[1], data[1])
-	VMOVDQA64(data[0], k.f(frameCtr))
 	VMOVDQA64(data[1], k.f(frameStep))
 }
 
@@ -237,15 +237,23 @@ func (k *kernel512) wide(last bool) Mem {
 	return Mem{Base: sched, Disp: schedWide}
 }
 
-// refill encrypts the IVs of the next 16 sectors, four registers of four.
+// refill encrypts the IVs of the next 16 sectors.
 func (k *kernel512) refill() {
-	Comment("Tweaks of the next 16 sectors")
 	VMOVDQA64(k.f(frameCtr), data[0])
-	VMOVDQA64(k.f(frameStep), data[5])
-	for i := 1; i < 4; i++ {
-		VPADDQ(data[5], data[i-1], data[i])
-	}
-	VPADDQ(data[5], data[3], data[5])
+	VMOVDQA64(k.f(frameStep), data[1])
+	k.encryptIVs()
+}
+
+// encryptIVs encrypts 16 IVs, four registers of four, from the four in the
+// first data register and four times their step in the second.
+func (k *kernel512) encryptIVs() {
+	Comment("Tweaks of the next 16 sectors")
+	VPADDQ(data[1], data[1], data[5])
+	VPADDQ(data[5], data[0], data[2])
+	VPADDQ(data[5], data[5], data[6])
+	VPADDQ(data[1], data[2], data[3])
+	VPADDQ(data[1], data[0], data[1])
+	VPADDQ(data[6], data[0], data[5])
 	VMOVDQA64(data[5], k.f(frameCtr))
 	for r := 0; r <= k.rounds; r++ {
 		VBROADCASTI32X4(Mem{Base: sched, Disp: schedTweak + 16*r}, data[4])

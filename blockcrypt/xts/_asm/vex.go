@@ -9,17 +9,18 @@ import (
 )
 
 // vexKernel is written in instructions that have 16 registers of 16 or 32
-// bytes: AES-NI with AVX, or VAES with AVX2. Eight registers hold data; the
-// tweaks lie in the stack frame, those of this turn and, made between the AES
-// instructions, those of the next.
+// bytes: AES-NI with AVX or AVX2, or VAES with AVX2. Eight registers hold
+// data; the tweaks lie in the stack frame, those of this turn and, made
+// between the AES instructions, those of the next.
 type vexKernel struct {
 	suffix  string
-	width   int // bytes of a register
+	width   int // bytes of a data register
+	wide    int // bytes of a register of tweaks
 	rounds  int
 	decrypt bool
-	v       []VecPhysical
-	low     Mem    // mask: the low half of every block
-	rotate  [2]Mem // shuffles that rotate left by 1 and 2 bytes
+	v, t    []VecPhysical // all registers, as data and as tweaks
+	low     Mem           // mask: the low half of every block
+	rotate  [2]Mem        // shuffles that rotate left by 1 and 2 bytes
 	labels  int
 }
 
@@ -51,10 +52,17 @@ func vex() {
 		a, b := rotation(i+1, 0), rotation(i+1, 8)
 		rotate[i] = quads(fmt.Sprintf("rotate%d", i+1), []uint64{a, b, a, b})
 	}
-	for _, rounds := range []int{10, 14} {
-		for _, decrypt := range []bool{false, true} {
-			(&vexKernel{suffix: "VAES256", width: 32, rounds: rounds, decrypt: decrypt, v: y, low: low, rotate: rotate}).generate()
-			(&vexKernel{suffix: "AESNI", width: 16, rounds: rounds, decrypt: decrypt, v: x, low: low, rotate: rotate}).generate()
+	for _, k := range []vexKernel{
+		{suffix: "VAES256", width: 32, wide: 32, v: y, t: y},
+		{suffix: "AESNIAVX2", width: 16, wide: 32, v: x, t: y},
+		{suffix: "AESNIAVX", width: 16, wide: 16, v: x, t: x},
+	} {
+		k.low, k.rotate = low, rotate
+		for _, k.rounds = range []int{10, 14} {
+			for _, k.decrypt = range []bool{false, true} {
+				k.labels = 0
+				k.generate()
+			}
 		}
 	}
 }
@@ -67,6 +75,7 @@ func (k *vexKernel) atOdd() int     { return k.turnBytes() }
 func (k *vexKernel) atPart() int    { return 2 * k.turnBytes() } // the partial turn passes through here
 func (k *vexKernel) atT() int       { return 3 * k.turnBytes() }
 func (k *vexKernel) atAhead() int   { return k.atT() + 16*k.batch() + 16 } // one tweak is read beyond the batch
+func (k *vexKernel) tweaks() int    { return k.turnBytes() / k.wide }      // registers of them
 func (k *vexKernel) size() int      { return k.atAhead() + 8 }
 
 func (k *vexKernel) f(off int) Mem { return Mem{Base: frame, Disp: off} }
@@ -154,8 +163,8 @@ func (k *vexKernel) prologue() {
 
 	LEAQ(k.f(k.atEven()), nxt)
 	LEAQ(k.f(k.atOdd()), cur)
-	VMOVDQU(k.low, k.v[vMask])
-	VMOVDQU(k.rotate[k.width/16-1], k.v[vRot])
+	VMOVDQU(k.low, k.t[vMask])
+	VMOVDQU(k.rotate[k.width/16-1], k.t[vRot])
 }
 
 func shift(n int) (s int) {
@@ -166,8 +175,8 @@ func shift(n int) (s int) {
 }
 
 // broadcast reads 16 bytes into every 128-bit lane of a register.
-func (k *vexKernel) broadcast(from Mem, to VecPhysical) {
-	if k.width == 32 {
+func broadcast(from Mem, to VecPhysical) {
+	if to.Size() == 32 {
 		VBROADCASTI128(from, to)
 	} else {
 		VMOVDQU(from, to)
@@ -188,7 +197,7 @@ func (k *vexKernel) refill() {
 		}
 	}
 	for r := 0; r <= k.rounds; r++ {
-		k.broadcast(Mem{Base: sched, Disp: schedTweak + 16*r}, k.v[vKey])
+		broadcast(Mem{Base: sched, Disp: schedTweak + 16*r}, k.v[vKey])
 		for j := range lanes {
 			switch r {
 			case 0:
@@ -228,7 +237,7 @@ func (k *vexKernel) block(src, dst Register, extra []func()) {
 		aes, last, off = VAESDEC, VAESDECLAST, schedDec
 	}
 	key := k.v[vKey]
-	k.broadcast(Mem{Base: sched, Disp: off}, key)
+	broadcast(Mem{Base: sched, Disp: off}, key)
 	for j := range lanes {
 		VMOVDQU(Mem{Base: src, Disp: k.width * j}, k.v[j])
 		VPXOR(Mem{Base: cur, Disp: k.width * j}, k.v[j], k.v[j])
@@ -238,14 +247,14 @@ func (k *vexKernel) block(src, dst Register, extra []func()) {
 	slots, done := lanes*(k.rounds-1), 0
 	for slot := range slots {
 		if slot%lanes == 0 {
-			k.broadcast(Mem{Base: sched, Disp: off + 16*(1+slot/lanes)}, key)
+			broadcast(Mem{Base: sched, Disp: off + 16*(1+slot/lanes)}, key)
 		}
 		aes(key, k.v[slot%lanes], k.v[slot%lanes])
 		for ; done < len(work)*(slot+1)/slots; done++ {
 			work[done]()
 		}
 	}
-	k.broadcast(Mem{Base: sched, Disp: off + 16*k.rounds}, key)
+	broadcast(Mem{Base: sched, Disp: off + 16*k.rounds}, key)
 	k.store(dst, func(j int) {
 		last(key, k.v[j], k.v[j])
 		VPXOR(Mem{Base: cur, Disp: k.width * j}, k.v[j], k.v[j])
@@ -326,8 +335,8 @@ func (k *vexKernel) partial() {
 
 // advance multiplies every tweak by x to the number of blocks of a turn.
 func (k *vexKernel) advance() (w []func()) {
-	for j := 0; j < lanes; j += 2 {
-		w = append(w, k.mulBytes(k.width/16, k.v[vRot], cur, j, j)...)
+	for j := 0; j < k.tweaks(); j += 2 {
+		w = append(w, k.mulBytes(k.width/16, k.t[vRot], cur, j, j)...)
 	}
 	return w
 }
@@ -335,16 +344,16 @@ func (k *vexKernel) advance() (w []func()) {
 // first makes the tweaks of a sector's first turn from its encrypted IV: t of
 // it, doubled where a register holds two blocks, then times x^2, x^4, ...
 func (k *vexKernel) first() (w []func()) {
-	w = append(w, func() { k.broadcast(Mem{Base: next}, k.v[vA]) },
+	w = append(w, func() { broadcast(Mem{Base: next}, k.t[vA]) },
 		func() { ADDQ(I8(16), next) })
-	blocks := k.width / 16
+	blocks := k.wide / 16
 	if blocks == 2 {
-		w = append(w, func() { VMOVDQA(k.v[vA], k.v[vB]) })
+		w = append(w, func() { VMOVDQA(k.t[vA], k.t[vB]) })
 		w = append(w, k.mulBits(1)...)
-		w = append(w, func() { VPBLENDD(U8(0xf0), k.v[vA], k.v[vB], k.v[vA]) })
+		w = append(w, func() { VPBLENDD(U8(0xf0), k.t[vA], k.t[vB], k.t[vA]) })
 	}
-	w = append(w, func() { VMOVDQA(k.v[vA], Mem{Base: nxt}) })
-	for have := 1; have < lanes; have *= 2 {
+	w = append(w, func() { VMOVDQA(k.t[vA], Mem{Base: nxt}) })
+	for have := 1; have < k.tweaks(); have *= 2 {
 		if power := have * blocks; power == 8 {
 			for j := 0; j < have; j += 2 {
 				w = append(w, k.mulBytes(1, k.rotate[0], nxt, j, have+j)...)
@@ -352,9 +361,9 @@ func (k *vexKernel) first() (w []func()) {
 			continue
 		}
 		for j := range have {
-			w = append(w, func() { VMOVDQA(Mem{Base: nxt, Disp: k.width * j}, k.v[vA]) })
+			w = append(w, func() { VMOVDQA(Mem{Base: nxt, Disp: k.wide * j}, k.t[vA]) })
 			w = append(w, k.mulBits(have*blocks)...)
-			w = append(w, func() { VMOVDQA(k.v[vA], Mem{Base: nxt, Disp: k.width * (have + j)}) })
+			w = append(w, func() { VMOVDQA(k.t[vA], Mem{Base: nxt, Disp: k.wide * (have + j)}) })
 		}
 	}
 	return w
@@ -364,13 +373,13 @@ func (k *vexKernel) first() (w []func()) {
 // the low half enter the high one, and those that leave the high one, c, come
 // back as c * (x^7 + x^2 + x + 1).
 func (k *vexKernel) mulBits(n int) []func() {
-	a, c, p, q := k.v[vA], k.v[vH], k.v[vP], k.v[vQ]
+	a, c, p, q := k.t[vA], k.t[vH], k.t[vP], k.t[vQ]
 	return []func(){
 		func() { VPSRLQ(U8(64-n), a, c) },
 		func() { VPSLLQ(U8(n), a, a) },
 		func() { VPSHUFD(U8(0x4e), c, c) }, // c in the low half
 		func() { VPXOR(c, a, a) },
-		func() { VPAND(k.v[vMask], c, c) }, // c alone
+		func() { VPAND(k.t[vMask], c, c) }, // c alone
 		func() { VPADDQ(c, c, p) },         // c*x
 		func() { VPADDQ(p, p, q) },         // c*x^2
 		func() { VPSLLQ(U8(7), c, c) },
@@ -383,8 +392,8 @@ func (k *vexKernel) mulBits(n int) []func() {
 // mulBytes multiplies tweaks i and i+1 at from by x^(8n) and stores them as to
 // and to+1 at nxt; see mulBytes of kernel512 for how.
 func (k *vexKernel) mulBytes(n int, rotate Op, from Register, i, to int) []func() {
-	at := func(base Register, i int) Mem { return Mem{Base: base, Disp: k.width * i} }
-	a, b, h, p, q := k.v[vA], k.v[vB], k.v[vH], k.v[vP], k.v[vQ]
+	at := func(base Register, i int) Mem { return Mem{Base: base, Disp: k.wide * i} }
+	a, b, h, p, q := k.t[vA], k.t[vB], k.t[vH], k.t[vP], k.t[vQ]
 	return []func(){
 		func() { VMOVDQA(at(from, i), a) },
 		func() { VMOVDQA(at(from, i+1), b) },
@@ -397,7 +406,7 @@ func (k *vexKernel) mulBytes(n int, rotate Op, from Register, i, to int) []func(
 		func() { VPADDQ(p, p, q) },
 		func() { VPXOR(p, h, h) },
 		func() { VPXOR(q, h, h) },
-		func() { VPAND(k.v[vMask], h, p) },
+		func() { VPAND(k.t[vMask], h, p) },
 		func() { VPSRLDQ(U8(8), h, h) },
 		func() { VPXOR(p, a, a) },
 		func() { VPXOR(h, b, b) },
