@@ -28,6 +28,11 @@ packages() {
 		clang              builds the BPF objects of bench/probe
 		llvm               strips the BPF objects of bench/probe
 		qemu-user          runs the arm64 cipher's tests
+		python3-cryptography-vectors  NIST's CAVP vectors of AES-XTS
+		python3-minimal    drives OpenSSL's EVP, judge of our cipher
+		libssl3            that EVP
+		gcc                the race detector (cgo)
+		libc6-dev          the race detector (cgo)
 		jq                 reads result files in scripts
 	LIST
 }

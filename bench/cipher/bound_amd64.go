@@ -36,7 +36,7 @@ func aesLoops() map[int]func(turns int) {
 }
 
 // boundWidths says which loop bounds which implementation of package xts.
-var boundWidths = map[string]int{"vaes-avx512": 64, "vaes-avx2": 32, "aesni-avx": 16}
+var boundWidths = map[string]int{"vaes-avx512": 64, "vaes-avx2": 32, "aesni-avx2": 16, "aesni-avx": 16}
 
 // clockLoop is a loop of clockCycles cycles a turn, whatever the clock: a
 // 64-bit multiplication has had a latency of 3 cycles on every x86 processor

@@ -60,8 +60,11 @@ func TestTableIsWhole(t *testing.T) {
 							if !ok {
 								t.Errorf("%s %s %s %d %s in place %v is missing", impl, cipher, op, sector, set, place)
 							}
-							if ok && impl != xcryptoImpl && row.XCryp == 0 || ok && row.Move == 0 {
+							if ok && (impl != xcryptoImpl && row.XCryp == 0 || set != Single && row.Move == 0) {
 								t.Errorf("%s %s %s %d %s has no ratio", impl, cipher, op, sector, set)
+							}
+							if ok && (set == Single) != (row.Call > 0) {
+								t.Errorf("%s %s %s %d %s: %v ns a call", impl, cipher, op, sector, set, row.Call)
 							}
 							if ok && boundWidths[impl] != 0 && row.Bound == 0 {
 								t.Errorf("%s %s %s %d %s has no bound", impl, cipher, op, sector, set)
@@ -137,6 +140,7 @@ func TestBadPlans(t *testing.T) {
 		"no time":     func(p *Plan) { p.Slice = 0 },
 		"odd sector":  func(p *Plan) { p.Sectors = []int{520} },
 		"AES-192":     func(p *Plan) { p.KeyBits = []int{192} },
+		"no such set": func(p *Plan) { p.Sets = []Set{"disk"} },
 		"no such one": func(p *Plan) { p.Impls = []string{"rot13"} },
 	} {
 		p := tiny()

@@ -11,6 +11,7 @@ package cipher
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sealbay/blockcrypt/xts"
@@ -23,6 +24,8 @@ type Set string
 const (
 	// Cache: buffers of 128 KiB that stay in the second-level cache.
 	Cache Set = "cache"
+	// Single: as Cache, but one sector a call, as a small request has it.
+	Single Set = "single"
 	// Memory: windows of 1 MiB that walk through buffers at least twice as
 	// large as the last-level cache.
 	Memory Set = "memory"
@@ -60,7 +63,7 @@ func DefaultPlan() Plan {
 		KeyBits: []int{256, 128},
 		Ops:     []Op{Encrypt, Decrypt},
 		Sectors: []int{512, 4096, 65536},
-		Sets:    []Set{Cache, Memory},
+		Sets:    []Set{Cache, Single, Memory},
 		Impls:   supported(),
 	}
 }
@@ -81,6 +84,11 @@ func (p Plan) validate() error {
 	for _, n := range p.Sectors {
 		if n <= 0 || cacheBytes%n != 0 {
 			return fmt.Errorf("sector of %d bytes: must divide the buffer of %d bytes", n, cacheBytes)
+		}
+	}
+	for _, set := range p.Sets {
+		if !slices.Contains([]Set{Cache, Single, Memory}, set) {
+			return fmt.Errorf("working set %q: want %s, %s or %s", set, Cache, Single, Memory)
 		}
 	}
 	for _, bits := range p.KeyBits {

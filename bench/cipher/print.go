@@ -17,11 +17,11 @@ func (r *Result) WriteJSON(w io.Writer) error {
 // WriteText writes the result as a table for people.
 func (r *Result) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "cipher\timpl\top\tsector\tset\tbuffers\tGB/s\tp25\tp75\t%% of bound\tcycles/B\tx x/crypto\tx memmove\t\n")
+	fmt.Fprintf(t, "cipher\timpl\top\tsector\tset\tbuffers\tGB/s\tp25\tp75\t%% of bound\tcycles/B\tns/call\tx x/crypto\tx memmove\t\n")
 	for _, row := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t\n",
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t%s\t\n",
 			row.Cipher, row.Impl, row.Op, number(row.Sector), row.Set, buffers(row), row.GBps, row.Low, row.High,
-			figure("%.1f", row.Bound), figure("%.3f", row.Cycle), figure("%.1f", row.XCryp), figure("%.2f", row.Move))
+			figure("%.1f", row.Bound), figure("%.3f", row.Cycle), figure("%.1f", row.Call), figure("%.1f", row.XCryp), figure("%.2f", row.Move))
 	}
 	if err := t.Flush(); err != nil {
 		return err

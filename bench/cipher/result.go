@@ -38,4 +38,5 @@ type Row struct {
 	XCryp float64 `json:"vs_xcrypto,omitempty"` // times as fast as golang.org/x/crypto/xts
 	Move  float64 `json:"vs_memmove,omitempty"` // times as fast as memmove, separate buffers, same working set
 	Cycle float64 `json:"cycles_per_byte,omitempty"`
+	Call  float64 `json:"ns_per_call,omitempty"` // of the working set single
 }

@@ -121,16 +121,10 @@ func repeat(d time.Duration, loop func(turns int)) float64 {
 	return float64(turns) / time.Since(t).Seconds()
 }
 
-// sample returns the rate of a subject in GB/s, over about one slice. The
-// working set Cache runs once before, so that its buffers are there.
+// sample returns the rate of a subject in GB/s, over about one slice. One call
+// before that finds the number of calls and brings the data into the cache.
 func (r *runner) sample(s *subject) (float64, error) {
-	n, m := cacheBytes, r.cache
-	if s.row.Set == Memory {
-		n, m = window, r.memory
-		if s.slow {
-			n = slowWindow
-		}
-	}
+	n, m := r.place(s)
 	turn := func() error {
 		dst, src := m.next(n)
 		if s.row.InPlace {
@@ -150,4 +144,15 @@ func (r *runner) sample(s *subject) (float64, error) {
 		}
 	}
 	return float64(n) * float64(turns) / float64(time.Since(t).Nanoseconds()), nil
+}
+
+// place returns the bytes of a call and the buffers it walks through.
+func (r *runner) place(s *subject) (int, *memory) {
+	switch {
+	case s.row.Set != Memory:
+		return cacheBytes, r.cache
+	case s.slow:
+		return slowWindow, r.memory
+	}
+	return window, r.memory
 }

@@ -25,7 +25,9 @@ func subjects(p Plan) ([]*subject, error) {
 	keys := rand.NewChaCha8([32]byte{byte(p.Seed), 'k'})
 	var all []*subject
 	for _, set := range p.Sets {
-		all = append(all, memmove(set))
+		if set != Single {
+			all = append(all, memmove(set))
+		}
 	}
 	for _, bits := range p.KeyBits {
 		key := make([]byte, bits/4)
@@ -94,7 +96,20 @@ func ours(s subject, impl string, key []byte) (*subject, error) {
 		crypt = c.Decrypt
 	}
 	s.crypt = func(dst, src []byte) error { crypt(dst, src, 0); return nil }
+	if s.row.Set == Single {
+		s.crypt = bySector(crypt, s.row.Sector)
+	}
 	return &s, nil
+}
+
+// bySector calls crypt for each sector of a buffer.
+func bySector(crypt func(dst, src []byte, iv uint64), sector int) func(dst, src []byte) error {
+	return func(dst, src []byte) error {
+		for i := 0; i < len(src); i += sector {
+			crypt(dst[i:i+sector], src[i:i+sector], uint64(i/512))
+		}
+		return nil
+	}
 }
 
 const xcryptoImpl = "x/crypto"
@@ -105,15 +120,10 @@ func xcrypto(s subject, key []byte) (*subject, error) {
 		return nil, err
 	}
 	s.row.Cipher, s.row.Impl, s.slow = fmt.Sprintf("aes-%d-xts", s.bits), xcryptoImpl, true
-	crypt, sector := c.Encrypt, s.row.Sector
+	crypt := c.Encrypt
 	if s.row.Op == Decrypt {
 		crypt = c.Decrypt
 	}
-	s.crypt = func(dst, src []byte) error {
-		for i := 0; i < len(src); i += sector {
-			crypt(dst[i:i+sector], src[i:i+sector], uint64(i/512))
-		}
-		return nil
-	}
+	s.crypt = bySector(crypt, s.row.Sector)
 	return &s, nil
 }

@@ -54,6 +54,9 @@ func (r *runner) row(s *subject, rates []float64) Row {
 		row.Move = r.against(s, rates, func(o Row) bool { return o.Cipher == "memmove" })
 	}
 	r.cycles(&row)
+	if row.Set == Single {
+		row.Call = float64(row.Sector) / row.GBps
+	}
 	return row
 }
 
