@@ -14,7 +14,7 @@ import (
 	"sealbay/bench/workload"
 	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
-	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/engine"
 	"sealbay/blockcrypt/blocktest"
 )
 
@@ -332,8 +332,16 @@ func TestPlanCheck(t *testing.T) {
 
 // TestProbes runs on a real block device with the kernel's own stamps.
 func TestProbes(t *testing.T) {
+	for _, name := range engine.Names() {
+		if name != engine.Auto {
+			t.Run(name, func(t *testing.T) { testProbes(t, name) })
+		}
+	}
+}
+
+func testProbes(t *testing.T, with string) {
 	path := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), blockcrypt.DataOffset+span), 512)
-	d, err := direct.Open(path, direct.Options{})
+	d, err := engine.Open(path, with, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

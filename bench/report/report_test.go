@@ -36,7 +36,7 @@ func result() *bench.Result {
 		Workloads: []bench.Workload{
 			{
 				Workload: w[0], Verdict: stats.Pass, RoundsValid: 20, RoundsVoid: map[string]int{"steal": 2},
-				Throughput: judged(0.981, 0.95, stats.Pass), Latency: judged(1.02, 1.05, stats.Pass),
+				Low: p(0.97), Throughput: judged(0.981, 0.95, stats.Pass), Latency: judged(1.02, 1.05, stats.Pass),
 				Modes: map[string]*bench.Mode{
 					bench.Plain:     {MBps: 3210.4, P50: 312.25, P99: p(402), Max: 1999.5, CPUPerGB: 0.0312, TooFew: []string{"p99.99"}, P999: p(500)},
 					bench.Encrypted: {MBps: 3149.4, P50: 318.5, P99: p(410), Max: 2200.5, CPUPerGB: 0.0712, TooFew: []string{"p99.9", "p99.99"}},
@@ -44,7 +44,7 @@ func result() *bench.Result {
 			},
 			{
 				Workload: w[3], Verdict: stats.Fail, RoundsValid: 20, RoundsVoid: map[string]int{},
-				Throughput: judged(0.701, 0.90, stats.Fail), Latency: judged(1.42, 1.10, stats.Fail), Tail: judged(1.5, 0, ""),
+				Low: p(0.69), Throughput: judged(0.701, 0.90, stats.Fail), Latency: judged(1.42, 1.10, stats.Fail), Tail: judged(1.5, 0, ""),
 				Modes: map[string]*bench.Mode{
 					bench.Plain:     {MBps: 98.76, IOPS: 24111, P50: 9.5, P99: p(20.25), P999: p(31), P9999: p(99), Max: 123, CPUPerGB: 2.5},
 					bench.Encrypted: {MBps: 69.12, IOPS: 16875, P50: 13.5, P99: p(30.25), P999: p(41), P9999: p(129), Max: 223, CPUPerGB: 3.5},
@@ -137,8 +137,11 @@ func TestSentence(t *testing.T) {
 	}{
 		{"fails", func(*bench.Result) {}, stats.Fail, "in W4 (throughput 0.70, latency 1.42)"},
 		{"passes", func(r *bench.Result) { r.Workloads = r.Workloads[:1] }, stats.Pass, "in all of 1 workload."},
-		{"unresolved", func(r *bench.Result) { r.Workloads[1].Verdict = stats.Unresolved }, stats.Unresolved, "the interval holds the line in W4"},
+		{"unresolved", func(r *bench.Result) { r.Workloads[1].Verdict = stats.Unresolved }, stats.Unresolved, "more rounds must tell on which side of the line lies W4 (throughput 0.70, latency 1.42)."},
 		{"noisy and failed", func(r *bench.Result) { r.Workloads[0].Verdict = stats.NoisyHost }, stats.NoisyHost, "Outside the line: W4"},
+		{"too few rounds", func(r *bench.Result) {
+			r.Workloads[1].Verdict, r.Workloads[1].Low, r.Workloads[1].RoundsValid = stats.Unresolved, nil, 4
+		}, stats.Unresolved, "latency 1.42, only 4 valid rounds)"},
 		{"no round", func(r *bench.Result) {
 			r.Workloads[1] = bench.Workload{Workload: r.Workloads[1].Workload, Verdict: stats.Unresolved}
 		}, stats.Unresolved, "W4 (no valid round)"},

@@ -36,7 +36,7 @@ func overall(by map[stats.Verdict][]string, all int) (stats.Verdict, string) {
 	case len(by[stats.Fail]) > 0:
 		return stats.Fail, "FAIL: encryption costs more than 5 % of reads or 10 % of writes in " + list(stats.Fail) + "."
 	case len(by[stats.Unresolved]) > 0:
-		return stats.Unresolved, "UNRESOLVED: the interval holds the line in " + list(stats.Unresolved) + ". More rounds narrow it."
+		return stats.Unresolved, "UNRESOLVED: more rounds must tell on which side of the line lies " + list(stats.Unresolved) + "."
 	}
 	return stats.Pass, fmt.Sprintf("PASS: encryption costs at most 5 %% of reads and 10 %% of writes, in throughput and in median latency, in %s.", "all of "+plural(all, "workload"))
 }
@@ -60,7 +60,11 @@ func describe(w *bench.Workload) string {
 	if w.Throughput == nil {
 		return w.ID + " (no valid round)"
 	}
-	return fmt.Sprintf("%s (throughput %.2f, latency %.2f)", w.ID, w.Throughput.Ratio, w.Latency.Ratio)
+	few := ""
+	if w.Low == nil {
+		few = fmt.Sprintf(", only %d valid rounds", w.RoundsValid)
+	}
+	return fmt.Sprintf("%s (throughput %.2f, latency %.2f%s)", w.ID, w.Throughput.Ratio, w.Latency.Ratio, few)
 }
 
 // Notes says what a reader must know to believe the figures.

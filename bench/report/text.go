@@ -43,6 +43,9 @@ func (p *page) field(name, value string) {
 func (p *page) header(res *bench.Result) {
 	t, m := &res.Target, &res.Method
 	p.line("%s %s", p.bold("sealbench"), res.Version)
+	if res.Status != bench.Complete {
+		p.line("%s", p.paint("1;33", "PARTIAL RESULT: "+res.Stopped))
+	}
 	p.field("host", fmt.Sprintf("%s, %d CPUs, Linux %s", res.Host.CPU, res.Host.CPUs, res.Host.Kernel))
 	p.field("target", target(t))
 	p.field("plain", fmt.Sprintf("O_DIRECT, engine %s, bytes %d to %d MiB of the target", t.Engine, t.Offset>>20, (t.Offset+t.Span)>>20))
@@ -63,7 +66,11 @@ func trim(v float64) string { return fmt.Sprintf("%.3g", v) }
 
 func target(t *bench.Target) string {
 	parts := []string{t.Path}
-	for _, s := range []string{t.Kind, t.Model, t.FileSystem, t.Backing} {
+	kind := t.Kind
+	if strings.HasPrefix(t.Path, kind) {
+		kind = "" // the name says it
+	}
+	for _, s := range []string{kind, t.Model, t.FileSystem, t.Backing} {
 		if s != "" {
 			parts = append(parts, s)
 		}

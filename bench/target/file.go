@@ -51,13 +51,22 @@ func makeFile(name string, want int64) (*file, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	if name == "" {
-		name = filepath.Join(folder, "(temporary file)")
+		name = "temporary file in " + absolute(folder)
 	}
 	t := &file{name: name, path: procPath(f), f: f, made: true}
 	if err := t.allocate(want); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return t, nil
+}
+
+// absolute returns the path from the root, or the path itself where the
+// current folder is gone.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // adopt takes over a file that exists; an empty one is grown.

@@ -60,7 +60,7 @@ func TestInterrupted(t *testing.T) {
 		return len(p), nil
 	})
 	code := Run(ctx, []string{"run", "--size", "32MiB", "--rounds", "500", "--round-time", "10ms", "--json", "r.json"}, nil, &out, stderr)
-	if code != 1 || !strings.Contains(out.String(), "PARTIAL RESULT (interrupted)") {
+	if code != 1 || !strings.Contains(out.String(), "PARTIAL RESULT (interrupted)") || !strings.Contains(out.String(), "PARTIAL RESULT: interrupted") {
 		t.Errorf("exit code %d\n%s", code, out.String())
 	}
 	text, err := os.ReadFile("r.json")

@@ -56,20 +56,20 @@ func runCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&f.target.Path, "target", "", "file or block device to run on (default: a temporary file)")
-	fl.Var(&f.size, "size", "how much of it to use, the volume's header of 16 MiB included\n(default: 1GiB, or all of a smaller target)")
-	fl.StringVar(&f.target.Erases, "i-know-this-erases", "", "path or serial of a target that holds data, to run on it all the same")
-	fl.StringVar(&f.target.State, "state", "", "folder with a local master key: run on the Sealbay volume that is\non the target (its data are erased, its header is kept)")
-	fl.StringVar(&f.target.Engine, "engine", engine.Auto, "one of "+strings.Join(engine.Names(), ", "))
-	fl.StringVar(&f.workloads, "workloads", "", "which workloads, such as W1,W3 (default: W1 to W4)")
+	fl.StringVar(&f.target.Path, "target", "", "file or block device at `path`\n(default: a temporary file)")
+	fl.Var(&f.size, "size", "how many `bytes` of it to use, such as 256MiB\n(default: 1GiB, or all if that is less)")
+	fl.StringVar(&f.target.Erases, "i-know-this-erases", "", "path or serial of a target that holds data:\nrun on it all the same (`name`)")
+	fl.StringVar(&f.target.State, "state", "", "run on the Sealbay volume that is there, with\nthe local master key in `folder`: its data are\nerased, its header stays")
+	fl.StringVar(&f.target.Engine, "engine", engine.Auto, "`name`: "+strings.Join(engine.Names(), ", "))
+	fl.StringVar(&f.workloads, "workloads", "", "`list` such as W1,W3 (default: W1 to W4)")
 	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
-	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for each mode in a round")
-	fl.DurationVar(&f.budget, "budget", 0, "go on after --rounds until every interval is within 1 % of its ratio,\nfor at most this long in all (default: stop after --rounds)")
-	fl.BoolVar(&f.quick, "quick", false, "256MiB, 5 rounds of 200ms: a first impression in half a minute")
-	fl.BoolVar(&f.copy, "plain-copy", false, "also measure plain I/O with a copy in the cipher's place")
-	fl.BoolVar(&f.probes, "probes", false, "also say where each microsecond goes, by the kernel's own stamps\n(needs root; both modes run once more for it)")
-	fl.Uint64Var(&f.seed, "seed", 0, "seed of everything random (default: a new one, printed)")
-	fl.StringVar(&f.json, "json", "", "also write the result as JSON to this file, or to standard output (-)")
+	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for a mode in a round\n")
+	fl.DurationVar(&f.budget, "budget", 0, "go on after --rounds until every interval is\nwithin 1 % of its ratio, at most so long in all")
+	fl.BoolVar(&f.quick, "quick", false, "256MiB, 5 rounds of 200ms: a first impression")
+	fl.BoolVar(&f.copy, "plain-copy", false, "also measure plain I/O with a copy where\nthe cipher would be")
+	fl.BoolVar(&f.probes, "probes", false, "also say where each microsecond goes, by the\nkernel's own stamps (needs root)")
+	fl.Uint64Var(&f.seed, "seed", 0, "of everything random (default: a new one)")
+	fl.StringVar(&f.json, "json", "", "also write JSON to `file`, - is standard output")
 	return c
 }
 
