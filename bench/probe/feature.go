@@ -30,7 +30,7 @@ func (a Answer) String() string {
 
 // Feature is one thing asked of the running kernel.
 type Feature struct {
-	Name     string `json:"name"`          // the tracepoint
+	Name     string `json:"name"`          // the tracepoint, with its form where that differs
 	Since    string `json:"since"`         // kernel version that brought it in this form, "" for all that we know
 	Answer   Answer `json:"-"`             //
 	Result   string `json:"answer"`        // Answer in words
@@ -130,6 +130,9 @@ func (k tracepoints) pick(hooks []hook) (picked []choice, asked []Feature, missi
 
 func feature(c choice, rest []choice, a Answer, err error) Feature {
 	f := Feature{Name: c.tracepoint, Since: c.since, Answer: a, Result: a.String()}
+	if c.argument != "" {
+		f.Name += " with " + c.argument
+	}
 	if len(rest) > 0 {
 		f.Fallback = rest[0].tracepoint
 	}

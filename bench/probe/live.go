@@ -24,7 +24,7 @@ func OpenLive(path string) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked, features, err := choose(liveHooks(t.requests))
+	picked, features, err := choose(t.liveHooks())
 	if err != nil {
 		return nil, err
 	}
@@ -39,10 +39,16 @@ func OpenLive(path string) (*Live, error) {
 	return l, nil
 }
 
-func liveHooks(requests bool) []hook {
-	if !requests {
-		return []hook{
-			{"block_bio_queue", true, []choice{{tracepoint: "block_bio_queue", program: liveProgOnBio}}},
+func (t *target) liveHooks() []hook {
+	bios := hook{"block_bio_queue", true, []choice{{tracepoint: "block_bio_queue", program: liveProgOnBio}}}
+	if t.paths {
+		return []hook{bios,
+			{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: liveProgOnIssueBio}}},
+			{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: liveProgOnComplete}}},
+		}
+	}
+	if !t.requests {
+		return []hook{bios,
 			{"block_bio_complete", true, []choice{{tracepoint: "block_bio_complete", program: liveProgOnBioComplete}}},
 		}
 	}
@@ -56,12 +62,15 @@ func liveHooks(requests bool) []hook {
 	}
 }
 
-func (t target) loadLive(picked []choice) (*ebpf.Collection, error) {
+func (t *target) loadLive(picked []choice) (*ebpf.Collection, error) {
 	spec, err := loadLive()
 	if err != nil {
 		return nil, err
 	}
-	set := map[string]any{liveVarDevice: t.disk, liveVarBioDevice: t.self, liveVarFirstSector: t.first, liveVarLastSector: t.last}
+	set := map[string]any{liveVarDevice: t.watched(), liveVarBioDevice: t.self, liveVarFirstSector: t.first, liveVarLastSector: t.last}
+	if t.paths {
+		set[liveVarFirstSector], set[liveVarLastSector] = uint64(0), ^uint64(0) // the bio's device counts
+	}
 	keep := map[string]bool{}
 	for _, c := range picked {
 		keep[c.program] = true
@@ -76,7 +85,7 @@ func (t target) loadLive(picked []choice) (*ebpf.Collection, error) {
 func (l *Live) Device() string { return l.target.name }
 
 // HasRequests is that of Probe: without requests there is no queue stage.
-func (l *Live) HasRequests() bool { return l.target.requests }
+func (l *Live) HasRequests() bool { return l.target.hasQueue() }
 
 // Features lists what was asked of the kernel, with the answers.
 func (l *Live) Features() []Feature { return l.features }

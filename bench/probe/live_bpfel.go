@@ -32,6 +32,7 @@ const (
 	liveProgOnComplete    = "on_complete"
 	liveProgOnInsert      = "on_insert"
 	liveProgOnIssue       = "on_issue"
+	liveProgOnIssueBio    = "on_issue_bio"
 	liveProgOnStart       = "on_start"
 	liveVarBioDevice      = "bio_device"
 	liveVarDevice         = "device"
@@ -88,6 +89,7 @@ type liveProgramSpecs struct {
 	OnComplete    *ebpf.ProgramSpec `ebpf:"on_complete"`
 	OnInsert      *ebpf.ProgramSpec `ebpf:"on_insert"`
 	OnIssue       *ebpf.ProgramSpec `ebpf:"on_issue"`
+	OnIssueBio    *ebpf.ProgramSpec `ebpf:"on_issue_bio"`
 	OnStart       *ebpf.ProgramSpec `ebpf:"on_start"`
 }
 
@@ -166,6 +168,7 @@ type livePrograms struct {
 	OnComplete    *ebpf.Program `ebpf:"on_complete"`
 	OnInsert      *ebpf.Program `ebpf:"on_insert"`
 	OnIssue       *ebpf.Program `ebpf:"on_issue"`
+	OnIssueBio    *ebpf.Program `ebpf:"on_issue_bio"`
 	OnStart       *ebpf.Program `ebpf:"on_start"`
 }
 
@@ -176,6 +179,7 @@ func (p *livePrograms) Close() error {
 		p.OnComplete,
 		p.OnInsert,
 		p.OnIssue,
+		p.OnIssueBio,
 		p.OnStart,
 	)
 }

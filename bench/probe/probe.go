@@ -91,7 +91,7 @@ func open(o Options, hooks func(requests bool) []hook) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked, features, err := choose(hooks(t.requests))
+	picked, features, err := choose(hooks(t.hasQueue()))
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +171,8 @@ func (p *Probe) load(slots int) error {
 		keep[c.program] = true
 	}
 	spec.Maps[stagesMapSlots].MaxEntries = uint32(slots)
-	set := map[string]any{stagesVarDevice: p.target.disk}
-	if !p.target.requests {
+	set := map[string]any{stagesVarDevice: p.target.watched()}
+	if !p.target.hasQueue() {
 		set[stagesVarBioDevice] = p.target.self
 	}
 	if p.coll, err = loadCollection(spec, keep, set); err != nil {
@@ -198,7 +198,10 @@ func loadCollection(spec *ebpf.CollectionSpec, keep map[string]bool, set map[str
 		}
 	}
 	coll, err := ebpf.NewCollection(spec)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	// The verifier refuses a program with EACCES too, but says why: that is a
+	// fault of the program, not of its user.
+	refused := errors.As(err, new(*ebpf.VerifierError))
+	if !refused && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
 		return nil, &UnavailableError{Missing: lacking(), Err: err}
 	}
 	if err != nil {
@@ -262,7 +265,7 @@ func (p *Probe) Device() string { return p.target.name }
 // HasRequests reports whether the device makes block requests. If not (zram,
 // device-mapper), stage Queue is not told, and Device is the time from handing
 // over the bio to its end.
-func (p *Probe) HasRequests() bool { return p.target.requests }
+func (p *Probe) HasRequests() bool { return p.target.hasQueue() }
 
 // Features lists what was asked of the kernel, with the answers.
 func (p *Probe) Features() []Feature { return p.features }

@@ -51,6 +51,6 @@ func (p *Probe) Take(slot uint16) KernelStamps {
 		Posted:    int64(atomic.LoadUint64(&s.Posted)),
 		Parts:     int(parts),
 		PartsDone: int(atomic.LoadUint32(&s.PartsDone)),
-		Bio:       !p.target.requests,
+		Bio:       !p.target.hasQueue(),
 	}
 }

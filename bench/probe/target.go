@@ -17,6 +17,7 @@ type target struct {
 	name     string // of the device itself: "sda1"
 	disk     uint32 // dev_t of the whole disk, as the kernel packs it
 	self     uint32 // dev_t of the device itself
+	paths    bool   // NVMe multipath: the disk hands bios to hidden paths, which make requests
 	first    uint64 // sectors of 512 bytes, the device's place on its disk
 	last     uint64
 	requests bool // the disk makes requests (blk-mq); else it takes bios
@@ -56,7 +57,31 @@ func describe(dir string, dev uint32) (target, error) {
 		dir = filepath.Dir(dir)
 	}
 	t.requests = exists(filepath.Join(dir, "mq"))
+	t.paths = !t.requests && hasPaths(filepath.Base(dir))
 	return t, nil
+}
+
+// hasPaths reports whether a disk is the head of NVMe paths: nvme0n1 of
+// nvme0c0n1 and others.
+func hasPaths(disk string) bool {
+	subsystem, namespace, ok := strings.Cut(strings.TrimPrefix(disk, "nvme"), "n")
+	if !ok || !strings.HasPrefix(disk, "nvme") {
+		return false
+	}
+	paths, err := filepath.Glob("/sys/block/nvme" + subsystem + "c*n" + namespace)
+	return err == nil && len(paths) > 0
+}
+
+// hasQueue reports whether requests can be seen, so that waiting for the
+// driver can be told from the driver's own time.
+func (t *target) hasQueue() bool { return t.requests || t.paths }
+
+// watched is the disk whose requests count, 0 for any.
+func (t *target) watched() uint32 {
+	if t.paths {
+		return 0
+	}
+	return t.disk
 }
 
 func (t *target) partition(dir string) error {

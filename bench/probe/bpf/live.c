@@ -146,7 +146,8 @@ SEC("tp_btf/block_rq_complete") int on_complete(u64 *ctx)
 	if (!l)
 		return 0;
 	if (l->id != (u64)rq || !l->issued) {
-		COUNT(unmatched);
+		if (device)
+			COUNT(unmatched);
 		return 0;
 	}
 	l->id = 0;
@@ -169,17 +170,33 @@ SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
 	return 0;
 }
 
+/* Below a multipath NVMe drive the request is known by the bio that came in. */
+SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
+{
+	struct request *rq = (struct request *)ctx[0];
+	u64 bio = (u64)rq->bio;
+	u64 *started = map_lookup(&bio_starts, &bio);
+	struct life *l = life_of(rq);
+	if (!started || !l)
+		return 0;
+	u64 now = now_ns();
+	add(QUEUE, op_of(rq->cmd_flags), now - *started);
+	l->id = (u64)rq;
+	l->started = *started;
+	l->issued = now;
+	map_delete(&bio_starts, &bio);
+	return 0;
+}
+
 SEC("tp_btf/block_bio_complete") int on_bio_complete(u64 *ctx)
 {
 	struct bio *bio = (struct bio *)ctx[1];
-	if (!on_bio_device(bio))
-		return 0;
 	u64 key = (u64)bio;
+	/* Its device may have changed on the way, so that one whose beginning was
+	 * not seen cannot be told from another device's. */
 	u64 *started = map_lookup(&bio_starts, &key);
-	if (!started) {
-		COUNT(unmatched);
+	if (!started)
 		return 0;
-	}
 	u64 ns = now_ns() - *started;
 	map_delete(&bio_starts, &key);
 	add(DEVICE, op_of(bio->bi_opf), ns);

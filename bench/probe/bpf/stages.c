@@ -182,7 +182,8 @@ SEC("tp_btf/block_io_start") int on_start(u64 *ctx)
 	struct owner *o = map_lookup(&owners, &place);
 	if (!o)
 		return 0;
-	o->rq = 0; /* requests are reused with their tag: forget the last tenant */
+	if (o->rq == (u64)rq)
+		o->rq = 0; /* reused with its tag: forget the last I/O */
 	u32 i = 0;
 	struct slot *s = current_slot(&i);
 	if (!s) {
@@ -294,9 +295,9 @@ SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
 /* on_bio_complete goes with on_bio where the device makes no requests. */
 SEC("tp_btf/block_bio_complete") int on_bio_complete(u64 *ctx)
 {
-	struct bio *bio = (struct bio *)ctx[1];
 	u32 i = 0;
-	if (on_bio_device(bio) && bind_bio((u64)bio, &i))
+	/* Its device may have changed on the way: md and NVMe multipath remap. */
+	if (bind_bio(ctx[1], &i))
 		part_done(i);
 	return 0;
 }
