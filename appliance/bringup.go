@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"sealbay/appliance/rest"
+	"sealbay/keyring"
 )
 
 // bringUp takes the node as far as it gets: sees what is attached, gets the
@@ -21,8 +22,15 @@ func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 	if changed { // looking for data takes megabytes; idle nodes should not keep them
 		defer debug.FreeOSMemory()
 	}
+	return n.openDrives(ctx, formatBlank)
+}
+
+// openDrives finishes what a rotation left, gets the key and opens what is
+// attached and ours.
+func (n *Node) openDrives(ctx context.Context, formatBlank bool) error {
+	recovered := n.recoverAtStart(ctx)
 	if _, err := n.keys.fetch(ctx); err != nil { // may take seconds: nobody's hands are tied
-		return err
+		return errors.Join(recovered, err)
 	}
 	n.drives.hands.Lock()
 	defer n.drives.hands.Unlock()
@@ -30,6 +38,7 @@ func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 	if err != nil {
 		return err
 	}
+	n.settleDrives(ctx, key)
 	if closed := n.drives.closed(key); len(closed) > 0 {
 		defer n.phase.during(rest.StateUnlocking)()
 		if err := n.drives.unlock(closed, key); err != nil {
@@ -37,9 +46,57 @@ func (n *Node) bringUp(ctx context.Context, formatBlank bool) error {
 		}
 	}
 	if blank := n.drives.blank(); formatBlank && len(blank) > 0 {
-		return n.drives.format(blank, key, n.keys.info())
+		return errors.Join(recovered, n.drives.format(blank, key, n.keys.info()))
 	}
-	return nil
+	return recovered
+}
+
+// recoverAtStart finishes or takes back a rotation that a power cut or the
+// like interrupted, before drives are opened. Where it cannot, as when a KMS
+// is away, the drives open all the same, and it is tried again.
+func (n *Node) recoverAtStart(ctx context.Context) error {
+	if !n.keys.unfinished() {
+		return nil
+	}
+	n.drives.hands.Lock()
+	defer n.drives.hands.Unlock()
+	return n.recover(ctx)
+}
+
+// settleDrives brings the attached drives for which a former key is kept to
+// the current one: they were away during a rotation, or failed. The caller
+// holds hands.
+func (n *Node) settleDrives(ctx context.Context, key *keyring.MasterKey) {
+	for _, d := range n.drives.drives {
+		if d.found == nil || !n.keys.retainedFor(d.rec.UUID) {
+			continue
+		}
+		err := n.settleDrive(ctx, d, key)
+		if err != nil && err.Error() != d.unsettled { // once, not every few seconds
+			n.log.Warn("a drive is not brought to the current master key", "drive", d.name(), "error", err)
+		}
+		if err == nil {
+			n.log.Info("a drive that was away is brought to the current master key", "drive", d.name())
+			d.unsettled = ""
+			continue
+		}
+		d.unsettled = err.Error()
+	}
+}
+
+func (n *Node) settleDrive(ctx context.Context, d *drive, key *keyring.MasterKey) error {
+	journal, err := n.keys.rotations()
+	if err == nil {
+		err = d.attach()
+	}
+	if err != nil {
+		return err
+	}
+	_, place, _ := n.keys.current()
+	if err := journal.Settle(ctx, keyslots{d}, key, place, n.recovery()); err != nil {
+		return err
+	}
+	return n.rekeyed()
 }
 
 // seeDrives brings the table up to date and, on a node that has none, makes

@@ -16,16 +16,17 @@ import (
 // drive is one row of the drive table: something attached, something known, or
 // both.
 type drive struct {
-	found   *sysblock.Drive // where it is now; nil while absent
-	rec     record          // what drives.json keeps; no UUID: not one of ours
-	dev     blockdev.Device // open from attach on while it is ours
-	vol     *blockcrypt.Volume
-	state   string // one of rest.Drive...
-	detail  string
-	refused keyring.ID // the key that the drive refused since it came
-	known   bool       // in drives.json, or opened by our key since start
-	fresh   bool       // formatted since start
-	copied  uint64     // generation of the header copy on the boot drive
+	found     *sysblock.Drive // where it is now; nil while absent
+	rec       record          // what drives.json keeps; no UUID: not one of ours
+	dev       blockdev.Device // open from attach on while it is ours
+	vol       *blockcrypt.Volume
+	state     string // one of rest.Drive...
+	detail    string
+	unsettled string     // why it could not be brought to the current key
+	refused   keyring.ID // the key that the drive refused since it came
+	known     bool       // in drives.json, or opened by our key since start
+	fresh     bool       // formatted since start
+	copied    uint64     // generation of the header copy on the boot drive
 }
 
 func (d *drive) ours() bool { return d.rec.UUID != "" }

@@ -201,6 +201,15 @@ func (t *table) strangers() bool {
 	return slices.ContainsFunc(t.drives, func(d *drive) bool { return d.ours() && !d.known })
 }
 
+// epoch returns the newest key epoch that any drive's header knows. The caller
+// holds hands.
+func (t *table) epoch() (newest uint64) {
+	for _, d := range t.drives {
+		newest = max(newest, d.rec.Epoch)
+	}
+	return newest
+}
+
 // prove reads the header of every open drive anew and opens it with key. The
 // caller holds hands.
 func (t *table) prove(key *keyring.MasterKey) error {

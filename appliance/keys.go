@@ -26,6 +26,10 @@ type keys struct {
 	log   *slog.Logger
 	wake  func() // called when the store may have the key again
 
+	journal    *keyring.Journal // of rotations
+	journalErr error            // why it cannot be used
+	ring       *ring            // every master key in memory, by fingerprint
+
 	mu     sync.RWMutex // guards all below; never held while a store works
 	config *storeConfig // nil: none chosen yet
 	broken error        // why the configuration cannot be used
@@ -33,16 +37,27 @@ type keys struct {
 	key    *keyring.MasterKey // nil: sealed
 	poll   context.CancelFunc // ends the health poll of a KMS
 	retry  backoff
+	// committed is the fingerprint of the key that config leads to, where a
+	// rotation or recovery said so.
+	committed keyring.ID
 }
 
-// openKeys reads the configuration. One that cannot be used does not keep the
-// node from serving: its status says what is wrong.
+// openKeys is loadKeys with the folder of KMS certificates that belongs to s.
 func openKeys(s *state, log *slog.Logger, wake func()) (*keys, error) {
 	files, err := openKMSFiles(s)
 	if err != nil {
 		return nil, err
 	}
-	k := &keys{state: s, files: files, log: log, wake: wake}
+	return loadKeys(s, files, log, wake)
+}
+
+// loadKeys reads the configuration. One that cannot be used does not keep the
+// node from serving: its status says what is wrong.
+func loadKeys(s *state, files *kmsFiles, log *slog.Logger, wake func()) (*keys, error) {
+	k := &keys{state: s, files: files, log: log, wake: wake, ring: newRing()}
+	if k.journal, k.journalErr = keyring.OpenJournal(s.folder); k.journalErr != nil {
+		log.Error("the journal of rotations cannot be used: no rotation is possible, and no former key is known", "error", k.journalErr)
+	}
 	config, err := s.loadStore()
 	var store keyring.Store
 	if err == nil && config != nil {
@@ -66,20 +81,13 @@ func (k *keys) build(c storeConfig) (keyring.Store, error) {
 	if c.KMS == nil {
 		return nil, k.state.check(storeFile, c.Version, false, "kms", "")
 	}
-	certs, err := k.files.load(c.KMS.Certs)
-	if err != nil {
-		return nil, err
-	}
-	return kmip.New(kmip.Config{Hostname: c.KMS.Hostname, Port: c.KMS.Port, KeyID: c.KMS.KeyID, Created: c.KMS.Created, Certs: certs})
+	return k.kmsStore(*c.KMS)
 }
 
 // use makes store, which may be nil, the one in use and has its health polled
 // if it is a KMS. The caller holds mu or is alone.
 func (k *keys) use(store keyring.Store) {
-	if k.poll != nil {
-		k.poll()
-		k.poll = nil
-	}
+	k.stopPolling()
 	k.store, k.retry = store, backoff{}
 	kms, ok := store.(*kmip.Store)
 	if !ok {
@@ -96,6 +104,13 @@ func (k *keys) use(store keyring.Store) {
 			k.wake()
 		}
 	})
+}
+
+func (k *keys) stopPolling() {
+	if k.poll != nil {
+		k.poll()
+		k.poll = nil
+	}
 }
 
 // ensure makes the local store and its first key on a node that has none.
@@ -140,7 +155,7 @@ func (k *keys) fetch(ctx context.Context) (*keyring.MasterKey, error) {
 	if wait != nil {
 		return nil, wait
 	}
-	key, err := k.fetchAnew(ctx)
+	key, info, err := k.fetchStore(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
@@ -151,23 +166,22 @@ func (k *keys) fetch(ctx context.Context) (*keyring.MasterKey, error) {
 		return k.key, key.Close()
 	}
 	k.key = key
-	return key, nil
+	return key, k.ring.add(key, info)
 }
 
-// fetchAnew gets the key from its store, whether or not it is in memory. The
+// fetchStore gets the key from its store, whether or not it is in memory. The
 // caller closes it.
-func (k *keys) fetchAnew(ctx context.Context) (*keyring.MasterKey, error) {
+func (k *keys) fetchStore(ctx context.Context) (*keyring.MasterKey, keyring.KeyInfo, error) {
 	k.mu.RLock()
 	store, broken := k.store, k.broken
 	k.mu.RUnlock()
 	switch {
 	case broken != nil:
-		return nil, broken
+		return nil, keyring.KeyInfo{}, broken
 	case store == nil:
-		return nil, keyring.ErrNoKey
+		return nil, keyring.KeyInfo{}, keyring.ErrNoKey
 	}
-	key, _, err := store.Fetch(ctx)
-	return key, err
+	return store.Fetch(ctx)
 }
 
 // backoff spaces the attempts to get a key: 1 s after the first failure, twice
@@ -240,5 +254,5 @@ func (k *keys) close() error {
 	if old != nil {
 		err = errors.Join(err, old.Close())
 	}
-	return errors.Join(err, k.files.folder.Close())
+	return errors.Join(err, k.ring.keepOnly(keyring.ID{}), k.files.folder.Close())
 }

@@ -2,7 +2,7 @@ package appliance
 
 import (
 	"fmt"
-	"path/filepath"
+	"os"
 	"strings"
 	"time"
 
@@ -44,14 +44,17 @@ func pemOf(c *kmip.Certs, field string) *kmip.PEM {
 const maxPEM = 1 << 20 // bytes, as in kmip
 
 // kmsFiles is the open folder.
-type kmsFiles struct{ folder *durable.Folder }
+type kmsFiles struct {
+	folder *durable.Folder
+	names  func() ([]string, error) // of the files in it
+}
 
 func openKMSFiles(s *state) (*kmsFiles, error) {
 	f, err := durable.Make(s.folder.Path(kmsFolder))
 	if err != nil {
 		return nil, fmt.Errorf("folder of KMS certificates: %w", err)
 	}
-	return &kmsFiles{f}, nil
+	return &kmsFiles{f, func() ([]string, error) { return fileNames(f.Path(".")) }}, nil
 }
 
 // load reads a set.
@@ -90,15 +93,23 @@ func (k *kmsFiles) unused() (int, error) {
 	return next, err
 }
 
+func fileNames(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
 // sets returns the file names of each set there is.
 func (k *kmsFiles) sets() (map[int][]string, error) {
-	paths, err := filepath.Glob(k.folder.Path("*.pem"))
+	names, err := k.names()
 	if err != nil {
 		return nil, err
 	}
 	sets := map[int][]string{}
-	for _, p := range paths {
-		name := filepath.Base(p)
+	for _, name := range names {
 		var set int
 		parts := strings.Split(name, ".")
 		if len(parts) == 3 {

@@ -65,7 +65,7 @@ func (n *Node) rehearse(ctx context.Context) {
 // It writes nothing, and I/O goes on.
 func (n *Node) Rehearse(ctx context.Context) (rest.Rehearsal, error) {
 	r := rest.Rehearsal{Key: "fetched", Drives: []rest.RehearsedDrive{}, Passed: true}
-	key, err := n.keys.fetchAnew(ctx)
+	key, _, err := n.keys.fetchStore(ctx)
 	if err != nil {
 		r.Key, r.Passed = err.Error(), false
 	} else {

@@ -64,7 +64,7 @@ func sealed(err error) error {
 }
 
 // ForgetDrive strikes an absent drive off the table.
-func (n *Node) ForgetDrive(_ context.Context, sel rest.DriveSelect) error {
+func (n *Node) ForgetDrive(ctx context.Context, sel rest.DriveSelect) error {
 	n.drives.hands.Lock()
 	defer n.drives.hands.Unlock()
 	if _, err := n.drives.scan(); err != nil {
@@ -76,6 +76,13 @@ func (n *Node) ForgetDrive(_ context.Context, sel rest.DriveSelect) error {
 	}
 	if d.found != nil {
 		return rest.Errorf(409, "%s is attached; only an absent drive can be forgotten", d.name())
+	}
+	journal, err := n.keys.rotations()
+	if err == nil {
+		err = journal.Forget(ctx, d.driveName(), n.recovery()) // wipes the key that only it needed
+	}
+	if err != nil {
+		return storeError(err)
 	}
 	return n.drives.forget(d)
 }

@@ -28,11 +28,20 @@ func (n *Node) Status() rest.Status {
 	if c == nil {
 		return s
 	}
-	s.Type, s.LastKeyRotationTime = string(c.Type), c.LastKeyRotation
+	s.Type, s.LastKeyRotationTime = string(c.Type), n.keys.lastRotation(c)
 	if c.Type == keyring.KMS {
 		s.CACertExpiry, s.ClientCertExpiry, s.LastStatusUpdateTime = h.CACertExpiry.UTC(), h.ClientCertExpiry.UTC(), h.Time.UTC()
 	}
 	return s
+}
+
+// lastRotation is when the journal says that the last rotation was complete,
+// or when the first key was made.
+func (k *keys) lastRotation(c *storeConfig) time.Time {
+	if k.journal != nil && k.journal.Last().After(c.LastKeyRotation) {
+		return k.journal.Last()
+	}
+	return c.LastKeyRotation
 }
 
 // KeyStore answers encryption_get_key_store.
@@ -53,6 +62,14 @@ func (n *Node) State() rest.NodeState {
 		countDrive(&s, d)
 	}
 	s.State, s.Since = n.phase.update(n.keys.have(), s.DrivesOpen == s.DrivesKnown && s.DrivesLocked == 0)
+	for _, r := range n.keys.retained() {
+		for _, d := range r.Drives {
+			s.OldKeyRetainedFor = append(s.OldKeyRetainedFor, d.String())
+		}
+	}
+	if n.keys.interrupted() {
+		s.Alerts = append(s.Alerts, "a rotation of the master key was interrupted and waits to be recovered")
+	}
 	h, _ := n.keys.health()
 	if h.Status != keyring.Encrypted && h.Status != keyring.Available {
 		s.MissingOnRestart = s.DrivesKnown
