@@ -604,6 +604,51 @@ func TestDriveThatKeepsTheOldKey(t *testing.T) {
 	n.noTrace(oldKey)
 }
 
+// liar says that it did what it did not: only reading anew finds out.
+type liar struct {
+	*disc
+	adds, kills bool // truly
+}
+
+func (l liar) AddKey(ctx context.Context, have, add *keyring.MasterKey, of keyring.Place) error {
+	if !l.adds {
+		return nil
+	}
+	return l.disc.AddKey(ctx, have, add, of)
+}
+
+func (l liar) KillKey(ctx context.Context, keep, kill *keyring.MasterKey) error {
+	if !l.kills {
+		return nil
+	}
+	return l.disc.KillKey(ctx, keep, kill)
+}
+
+func TestLyingDrives(t *testing.T) {
+	for _, c := range []struct {
+		adds, kills bool
+		want        error
+		say         string
+	}{
+		{false, true, keyring.ErrRolledBack, "does not open with the key that it should"},
+		{true, false, keyring.ErrUnsettled, "still opens with the key that was removed"},
+	} {
+		n := newNode(t, keyring.Local, 2)
+		old, key := n.current()
+		_, err := n.journal.Rotate(t.Context(), keyring.Rotation{Key: key, Old: old, From: n.open(old), To: n.open(old),
+			Drives: []keyring.Drive{n.discs[0], liar{n.discs[1], c.adds, c.kills}}, Commit: n.commit})
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), "S1") {
+			t.Errorf("%v, want %v: %s", err, c.want, c.say)
+		}
+		n.everyDriveOpens("after a lie")
+		if c.kills { // rolled back
+			n.settled("rolled back")
+		} else if len(n.journal.Retained()) != 1 {
+			t.Error("the key that the drive still accepts is not retained")
+		}
+	}
+}
+
 // A drive is away during two rotations and comes back.
 func TestAbsentDrive(t *testing.T) {
 	for _, second := range []keyring.Type{keyring.Local, keyring.KMS} {
