@@ -201,6 +201,11 @@ func checkBuffers(f *fixture) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	defer func() {
+		if err := q.Close(); err != nil {
+			f.Errorf("closing a queue: %v", err)
+		}
+	}()
 	in, out := inside.Cut(64 << 10)[f.off%blockdev.PageSize:][:32<<10], f.buf(32<<10)
 	for i, b := range [][]byte{in, out} {
 		want := noise(len(b), uint64(i))
@@ -210,9 +215,6 @@ func checkBuffers(f *fixture) {
 		clear(b)
 		f.must(q, &blockdev.Request{Op: blockdev.Read, Offset: int64(i) << 20, Buf: b})
 		f.same("read back", b, want)
-	}
-	if err := q.Close(); err != nil {
-		f.Errorf("closing a queue: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // queue is a Queue over one ring.
 type queue struct {
 	node   *osdev.Node
+	nvme   *namespace // nil: through the block layer
 	o      blockdev.QueueOptions
 	ring   *ring
 	places []place
@@ -30,25 +31,39 @@ type queue struct {
 // (io_uring_register(2)). A larger arena takes several.
 const bufferChunk = 1 << 30
 
-func newQueue(n *osdev.Node, o blockdev.QueueOptions, engine Options) (*queue, error) {
-	r, err := newRing(uint32(o.Depth), 0)
+func newQueue(d *device, o blockdev.QueueOptions) (*queue, error) {
+	r, err := newRing(uint32(o.Depth), d.setup())
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{node: n, o: o, ring: r}
+	q := &queue{node: d.node, nvme: d.nvme, o: o, ring: r}
 	if err := q.registerFile(); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	if err := q.registerBuffers(); err != nil {
-		engine.Log.Warn("I/O buffers are not registered with io_uring: each request pins its pages", "device", n.Info.Path, "reason", err)
+		d.o.Log.Warn("I/O buffers are not registered with io_uring: each request pins its pages", "device", d.node.Info.Path, "reason", err)
 	}
 	q.makePlaces()
 	return q, nil
 }
 
+// setup returns the flags of a ring that does what the device was opened for.
+func (d *device) setup() (flags uint32) {
+	if d.nvme != nil {
+		flags |= setupSQE128 | setupCQE32
+	}
+	if d.o.Poll {
+		flags |= setupIOPoll
+	}
+	return flags
+}
+
 func (q *queue) registerFile() error {
-	fds := [1]int32{int32(q.node.FD)}
-	if err := q.ring.register(registerFiles, unsafe.Pointer(&fds), 1); err != nil {
+	fds, n := [2]int32{int32(q.node.FD)}, 1
+	if q.nvme != nil {
+		fds[1], n = int32(q.nvme.file.Fd()), 2
+	}
+	if err := q.ring.register(registerFiles, unsafe.Pointer(&fds), n); err != nil {
 		return fmt.Errorf("registering the file: %w", err)
 	}
 	return nil
@@ -98,8 +113,8 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 		r.Slot = q.o.SlotBase + i
 		r.Err = q.o.Check(r, &q.node.Info)
 		q.places[i].begin(r)
-		if r.Err != nil {
-			r.Stamps.Issued, r.Stamps.Completed = now, now
+		if r.Err != nil || q.here(r) {
+			r.Stamps.Issued, r.Stamps.Completed = now, blockdev.Now()
 			q.ready = append(q.ready, i)
 			continue
 		}
@@ -107,6 +122,18 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 		q.fresh = append(q.fresh, i)
 	}
 	return n, nil
+}
+
+// here carries r out on this thread if the ring does not take its kind: one
+// that polls has only reads and writes.
+func (q *queue) here(r *blockdev.Request) bool {
+	if q.ring.flags&setupIOPoll == 0 || r.Op <= blockdev.Write {
+		return false
+	}
+	if err := q.node.Run(r); err != nil {
+		r.Err = blockdev.NewOpError(r, q.node.Info.Path, err)
+	}
+	return true
 }
 
 // fit returns why the queue can take nothing any more.

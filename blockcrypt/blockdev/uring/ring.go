@@ -120,7 +120,7 @@ func (r *ring) register(op uintptr, arg unsafe.Pointer, n int) error {
 // than the ring has.
 func (r *ring) next() *sqe {
 	s := (*sqe)(unsafe.Add(r.sqes, uintptr(r.tail&r.sqMask)*r.sqeStep))
-	*s = sqe{}
+	clear(unsafe.Slice((*byte)(unsafe.Pointer(s)), r.sqeStep))
 	r.tail++
 	r.pending++
 	return s

@@ -13,6 +13,7 @@
 package uring
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -28,6 +29,14 @@ const Engine = "io_uring"
 type Options struct {
 	// ReadOnly opens for reading only, without exclusion.
 	ReadOnly bool
+	// Poll waits for completions by asking the drive over and over, where
+	// the drive has queues for it: shorter waits for a whole core. Flush,
+	// Discard and WriteZeroes then block the thread.
+	Poll bool
+	// Passthrough sends reads and writes to a whole NVMe namespace as its own
+	// commands, past the block layer and the page cache: other programs that
+	// read the block device meanwhile may see old data.
+	Passthrough bool
 	// Log takes what does not stop the work: memory that could not be
 	// registered. nil is slog.Default.
 	Log *slog.Logger
@@ -35,7 +44,8 @@ type Options struct {
 
 type device struct {
 	node *osdev.Node
-	o    Options
+	o    Options // Poll and Passthrough only where the device offers them
+	nvme *namespace
 }
 
 // Open opens the file or block device at path, as direct.Open does. It fails
@@ -51,12 +61,42 @@ func Open(path string, o Options) (blockdev.Device, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &device{n, o}, nil
+	d := &device{node: n, o: o}
+	d.ask()
+	return d, nil
+}
+
+// ask looks whether the device offers what Options want, and says in the log
+// what it does not.
+func (d *device) ask() {
+	path := d.node.Info.Path
+	if d.o.Poll && !polls(d.node) {
+		d.o.Log.Warn("the device has no queues that can be polled: waiting for interrupts", "device", path)
+		d.o.Poll = false
+	}
+	if d.o.Passthrough {
+		ns, err := openNamespace(d.node)
+		if err != nil {
+			d.o.Log.Warn("no NVMe commands past the block layer: going through it", "device", path, "reason", err)
+		}
+		d.nvme = ns
+	}
+	if d.nvme != nil {
+		d.node.Info.Engine += "+nvme"
+	}
+	if d.o.Poll {
+		d.node.Info.Engine += "+poll"
+	}
 }
 
 func (d *device) Info() blockdev.Info { return d.node.Info }
 
-func (d *device) Close() error { return d.node.Close() }
+func (d *device) Close() error {
+	if d.nvme == nil || d.node.Closed() {
+		return d.node.Close()
+	}
+	return errors.Join(d.nvme.file.Close(), d.node.Close())
+}
 
 func (d *device) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
 	if d.node.Closed() {
@@ -69,7 +109,7 @@ func (d *device) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
 	if o.AnyThread {
 		return direct.NewQueue(d.node, o), nil
 	}
-	q, err := newQueue(d.node, o, d.o)
+	q, err := newQueue(d, o)
 	if err != nil {
 		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, err)
 	}

@@ -56,6 +56,8 @@ func TestLayout(t *testing.T) {
 		{"sqe.addr3", unsafe.Offsetof(s.addr3), 48}, {"cqe", unsafe.Sizeof(cqe{}), 16},
 		{"params", unsafe.Sizeof(p), 120}, {"params.sq_off", unsafe.Offsetof(p.sq), 40}, {"params.cq_off", unsafe.Offsetof(p.cq), 80},
 		{"params.features", unsafe.Offsetof(p.features), 20}, {"probe", unsafe.Sizeof(probe{}), 16 + 256*8},
+		{"nvme_uring_cmd", unsafe.Sizeof(nvmeCommand{}), 72}, {"nvme_uring_cmd.addr", unsafe.Offsetof(nvmeCommand{}.addr), 24},
+		{"nvme_uring_cmd.data_len", unsafe.Offsetof(nvmeCommand{}.length), 36}, {"nvme_uring_cmd.cdw10", unsafe.Offsetof(nvmeCommand{}.cdw10), 40},
 		{"sq_off.array", unsafe.Offsetof(p.sq.array), 24}, {"cq_off.cqes", unsafe.Offsetof(p.cq.cqes), 20},
 	} {
 		if c.got != c.want {

@@ -81,7 +81,7 @@ func (n *Node) dioAlign() (mem, offset int, ok bool) {
 // drive; 0 where there is no discard or no sysfs.
 func (n *Node) discardLimit() int64 {
 	for _, up := range []string{"", "/.."} {
-		b, err := os.ReadFile(n.sysfs() + up + "/queue/discard_max_bytes")
+		b, err := os.ReadFile(n.Sysfs() + up + "/queue/discard_max_bytes")
 		if err != nil {
 			continue
 		}
@@ -93,7 +93,8 @@ func (n *Node) discardLimit() int64 {
 	return 0
 }
 
-func (n *Node) sysfs() string {
+// Sysfs returns the folder of a block device in sysfs.
+func (n *Node) Sysfs() string {
 	var st unix.Stat_t
 	if err := unix.Fstat(n.FD, &st); err != nil {
 		return "/nonexistent"
