@@ -32,8 +32,13 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root: the state folder's files must be root's; run the tests as root")
 	}
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+	testscript.Run(t, params("testdata"))
+}
+
+// params are what the scripts in dir may use.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			// Beside the work folder, which other users cannot enter.
 			dir, err := os.MkdirTemp("", "sealbayd")
@@ -54,7 +59,7 @@ func TestScripts(t *testing.T) {
 			"fingerprint": fingerprint,
 			"masked":      masked,
 		},
-	})
+	}
 }
 
 // What differs from run to run.
