@@ -25,7 +25,7 @@ func line(w workload.Workload) float64 {
 const us = 1e-3 // microseconds in a nanosecond
 
 // sample describes a section that ran.
-func sample(out workload.Outcome, hist *stats.Hist, passed jiffies) (*Sample, error) {
+func sample(out workload.Outcome, hist *stats.Hist, passed meter) (*Sample, error) {
 	text, err := hist.Encode()
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func sample(out workload.Outcome, hist *stats.Hist, passed jiffies) (*Sample, er
 	}
 	s.P50 = *p50
 	s.MBps, s.IOPS = float64(s.Bytes)/1e6/s.Seconds, float64(s.Ops)/s.Seconds
-	if share, ok := passed.share(); ok {
+	if share, ok := passed.stolen(); ok {
 		s.Steal = &share
 	}
 	return s, nil
@@ -85,6 +85,9 @@ func analyse(res *Result) error {
 			w.Modes[name] = m
 		}
 		w.compare(valid, res.Method.Seed)
+		if res.Probes != nil {
+			w.overhead(valid, res.Probes.Missing == "")
+		}
 		res.NoisyHost = res.NoisyHost || w.Verdict == stats.NoisyHost
 	}
 	return nil
@@ -113,9 +116,6 @@ func (w *Workload) compare(valid []Round, seed uint64) {
 	}
 	if w.Modes[PlainCopy] != nil {
 		w.CopyThroughput, w.CopyLatency = versus(valid, mbps, seed, PlainCopy), versus(valid, p50, seed, PlainCopy)
-	}
-	if w.Modes[PlainProbed] != nil {
-		w.overhead(valid)
 	}
 }
 
@@ -167,15 +167,17 @@ func versus(valid []Round, f figure, seed uint64, under string) *Effect {
 }
 
 // overhead fills in where encryption's time goes, and what knowing it costs.
-func (w *Workload) overhead(valid []Round) {
+func (w *Workload) overhead(valid []Round, kernel bool) {
 	var enc, plain []probe.Summary
 	for _, r := range valid {
 		enc, plain = append(enc, *r.Modes[EncryptedProbed].Probed), append(plain, *r.Modes[PlainProbed].Probed)
 	}
 	w.Overhead = probe.Differences(enc, plain)
-	w.ProbeCost = &ProbeCost{
-		Mean: shift(valid, func(s *Sample) *float64 { return &s.Mean }),
-		P50:  shift(valid, p50),
+	if kernel {
+		w.ProbeCost = &ProbeCost{
+			Mean: shift(valid, func(s *Sample) *float64 { return &s.Mean }),
+			P50:  shift(valid, p50),
+		}
 	}
 }
 

@@ -1,8 +1,11 @@
 package bench
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,7 +24,7 @@ func rounds(t *testing.T, n int, encrypted, again, spread float64) []Round {
 			h.Record(int64(ns))
 		}
 		out := workload.Outcome{Ops: 200, Bytes: 200 * 4096, Elapsed: time.Duration(200 * ns), CPU: time.Millisecond}
-		s, err := sample(out, h, jiffies{1, 1000})
+		s, err := sample(out, h, meter{steal: 1, total: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,13 +110,14 @@ func TestPool(t *testing.T) {
 func TestJudgeRound(t *testing.T) {
 	for _, c := range []struct {
 		failed error
-		passed jiffies
+		passed meter
 		want   string
 	}{
-		{nil, jiffies{0, 0}, ""},
-		{nil, jiffies{2, 100}, ""},
-		{nil, jiffies{3, 100}, voidSteal},
-		{workload.ErrStopped, jiffies{0, 100}, voidIO},
+		{nil, meter{}, ""},
+		{nil, meter{steal: 2, total: 100}, ""},
+		{nil, meter{steal: 3, total: 100}, voidSteal},
+		{nil, meter{total: 100, throttled: 1}, voidHeat},
+		{workload.ErrStopped, meter{total: 100}, voidIO},
 	} {
 		r := Round{}
 		if r.judge(c.failed, c.passed); r.Void != c.want {
@@ -122,14 +126,30 @@ func TestJudgeRound(t *testing.T) {
 	}
 }
 
-func TestParseJiffies(t *testing.T) {
-	j, err := parseJiffies("cpu  10 20 30 40 50 60 70 80 5 6")
-	if err != nil || j.steal != 80 || j.total != 360 {
-		t.Errorf("%+v, %v", j, err)
+func TestParseStat(t *testing.T) {
+	m, err := parseStat("cpu  10 20 30 40 50 60 70 80 5 6")
+	if err != nil || m.steal != 80 || m.total != 360 {
+		t.Errorf("%+v, %v", m, err)
 	}
 	for _, bad := range []string{"", "cpu 1 2 3", "intr 1 2 3 4 5 6 7 8 9", "cpu 1 2 3 4 5 6 7 x"} {
-		if _, err := parseJiffies(bad); err == nil {
+		if _, err := parseStat(bad); err == nil {
 			t.Errorf("%q was read", bad)
 		}
+	}
+}
+
+func TestThrottled(t *testing.T) {
+	sys := t.TempDir()
+	if sum, ok, err := throttled(sys); sum != 0 || ok || err != nil {
+		t.Errorf("without counters: %d, %v, %v", sum, ok, err)
+	}
+	for name, text := range map[string]string{"cpu0/thermal_throttle/core_throttle_count": "3\n", "cpu1/thermal_throttle/package_throttle_count": "4\n"} {
+		path := filepath.Join(sys, "devices/system/cpu", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sum, ok, err := throttled(sys); sum != 7 || !ok || err != nil {
+		t.Errorf("counters of 3 and 4: %d, %v, %v", sum, ok, err)
 	}
 }

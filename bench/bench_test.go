@@ -74,7 +74,8 @@ func TestRun(t *testing.T) {
 
 func checkWorkload(t *testing.T, w *Workload) {
 	t.Helper()
-	if w.RoundsValid != 5 || w.RoundsVoid[voidIO] != 0 || len(w.Rounds) != 5+w.RoundsVoid[voidSteal] {
+	// A round that was void for a workload of the same fill gives one more.
+	if w.RoundsValid < 5 || w.RoundsVoid[voidIO] != 0 || len(w.Rounds) != w.RoundsValid+w.RoundsVoid[voidSteal] {
 		t.Fatalf("%s: %d rounds, %d valid, void %v", w.ID, len(w.Rounds), w.RoundsValid, w.RoundsVoid)
 	}
 	for _, r := range w.Rounds {
@@ -151,6 +152,29 @@ func window(d blockdev.Device, base int64) blockdev.Device {
 		After:  func(_ int, r *blockdev.Request) { r.Offset -= base }}
 }
 
+// A run whose rounds are nearly all void gives up and says so.
+func TestMostRoundsVoid(t *testing.T) {
+	s, d := subject(t)
+	n := 0
+	watch := func(p Progress) {
+		if strings.Contains(p.Doing, "W2 encrypted") {
+			if n++; n%3 != 0 { // never three in a row
+				d.FailAt(0, unix.EIO)
+			}
+		}
+	}
+	p := plan(5)
+	p.Workloads = p.Workloads[1:2]
+	res, err := Run(t.Context(), p, s, watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &res.Workloads[0]
+	if res.Method.Ended != EndedVoid || len(w.Rounds) != 10 || w.RoundsValid > 4 || w.Verdict != stats.Unresolved || w.Low != nil {
+		t.Errorf("ended for %q after %d rounds, %d valid, %s", res.Method.Ended, len(w.Rounds), w.RoundsValid, w.Verdict)
+	}
+}
+
 // A bench whose encrypted mode is not what it seems must not print a figure.
 func TestBrokenVolumes(t *testing.T) {
 	for _, c := range []struct {
@@ -211,7 +235,7 @@ func TestIOErrorVoidsTheRound(t *testing.T) {
 	if w.RoundsVoid[voidIO] != 1 || w.Rounds[1].Void != voidIO || !strings.Contains(w.Rounds[1].Why, "input/output error") {
 		t.Errorf("void %v, second round %q %q", w.RoundsVoid, w.Rounds[1].Void, w.Rounds[1].Why)
 	}
-	if res.Status != Complete || len(w.Rounds) < 4 || w.RoundsValid != 3 {
+	if res.Status != Complete || len(w.Rounds) < 4 || w.RoundsValid < 3 {
 		t.Errorf("%s after %d rounds", res.Status, len(w.Rounds))
 	}
 }
@@ -393,6 +417,9 @@ func TestProbesWithoutKernel(t *testing.T) {
 	}
 	if res.Probes == nil || !strings.Contains(res.Probes.Missing, "no block device") {
 		t.Fatalf("probes: %+v", res.Probes)
+	}
+	if c := res.Workloads[0].ProbeCost; c != nil || len(res.Workloads[0].Overhead) == 0 {
+		t.Errorf("probes that were not there cost %+v; overhead %v", c, res.Workloads[0].Overhead)
 	}
 	sum := res.Workloads[0].Modes[EncryptedProbed].Probed
 	if sum == nil || sum.Matched != sum.IOs || len(sum.Stages) == 0 {

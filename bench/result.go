@@ -92,6 +92,7 @@ const (
 	EndedRounds = "planned rounds"
 	EndedNarrow = "every interval within 1 % of its ratio"
 	EndedBudget = "budget spent"
+	EndedVoid   = "too many void rounds"
 )
 
 // Workload is what was measured of one workload.

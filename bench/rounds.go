@@ -68,8 +68,13 @@ func (r *runner) unfinished(n int) (groups [][]int) {
 	}
 	m := &r.res.Method
 	switch m.Ended = EndedRounds; {
-	case len(groups) > 0 || r.plan.Budget == 0:
+	case len(groups) > 0:
 		return groups
+	case n > 2*r.plan.Rounds && slices.ContainsFunc(r.all(), r.lacks):
+		m.Ended = EndedVoid
+		return nil
+	case r.plan.Budget == 0:
+		return nil
 	case time.Since(r.pace.began) >= r.plan.Budget:
 		m.Ended = EndedBudget
 		return nil
@@ -84,6 +89,9 @@ func (r *runner) unfinished(n int) (groups [][]int) {
 	}
 	return groups
 }
+
+// all returns every workload's index.
+func (r *runner) all() []int { return slices.Concat(r.groups()...) }
 
 // lacks reports whether workload w has fewer valid rounds than planned.
 func (r *runner) lacks(w int) bool { return len(r.res.Workloads[w].valid()) < r.plan.Rounds }
@@ -113,7 +121,7 @@ func (r *runner) round(n int, group []int) error {
 	for i := range rounds {
 		rounds[i] = Round{N: n, Modes: map[string]*Sample{}}
 	}
-	passed := make([]jiffies, len(group))
+	passed := make([]meter, len(group))
 	var failed error
 	for _, m := range r.order.Perm(len(r.modes)) {
 		name := r.modes[m].name
@@ -122,8 +130,7 @@ func (r *runner) round(n int, group []int) error {
 			rounds[i].Order = append(rounds[i].Order, name)
 			if i < len(turns) {
 				rounds[i].Modes[name] = turns[i].sample
-				passed[i].steal += turns[i].jiffies.steal
-				passed[i].total += turns[i].jiffies.total
+				passed[i] = passed[i].plus(turns[i].passed)
 			}
 		}
 		if err != nil {
@@ -154,26 +161,29 @@ func isIO(err error) bool {
 const (
 	voidIO    = "I/O error"
 	voidSteal = "steal"
+	voidHeat  = "throttling"
 )
 
 // VoidRules lists them: the keys of Workload.RoundsVoid.
-var VoidRules = []string{voidIO, voidSteal}
+var VoidRules = []string{voidIO, voidSteal, voidHeat}
 
 // judge applies the rules that void a round.
-func (r *Round) judge(failed error, passed jiffies) {
-	share, ok := passed.share()
+func (r *Round) judge(failed error, passed meter) {
+	share, ok := passed.stolen()
 	switch {
 	case failed != nil:
 		r.Void, r.Why = voidIO, failed.Error()
 	case ok && share > stealLimit:
 		r.Void, r.Why = voidSteal, fmt.Sprintf("%.1f %% of CPU time was stolen", 100*share)
+	case passed.throttled > 0:
+		r.Void, r.Why = voidHeat, fmt.Sprintf("the processor was slowed for heat %d times", passed.throttled)
 	}
 }
 
 // turnOf is what one mode's turn at one workload gave.
 type turnOf struct {
-	sample  *Sample
-	jiffies jiffies
+	sample *Sample
+	passed meter
 }
 
 // turn is one mode's turn at a group of workloads: fill if they read, then the

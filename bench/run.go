@@ -131,7 +131,7 @@ func blankResult(plan Plan, subject Subject) (*Result, error) {
 			Seed: plan.Seed, RunID: binary.LittleEndian.Uint64(id[:]) >> 11, Rounds: plan.Rounds, BudgetSeconds: plan.Budget.Seconds(),
 			SectionSeconds: plan.Section.Seconds(), WarmupSeconds: plan.Warmup.Seconds(),
 			Level: stats.Level, Resamples: stats.Resamples,
-			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time while the clock runs", 100*stealLimit),
+			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time while the clock runs; thermal throttling meanwhile", 100*stealLimit),
 		},
 		NotMeasured: notMeasured(),
 	}
@@ -157,11 +157,15 @@ func xtsName() (string, error) {
 }
 
 func notMeasured() []string {
-	return []string{
+	out := []string{
 		"cycles per byte",
 		"CPU time of kernel threads outside this process (loop, io-wq, interrupts)",
 		"dm-crypt, cipher_null and other ciphers",
 		"queue depths above 1",
 		"drives in steady state (SNIA preconditioning)",
 	}
+	if _, ok, _ := throttled("/sys"); !ok {
+		out = append(out, "thermal throttling: this processor shows no counters of it")
+	}
+	return out
 }

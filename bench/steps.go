@@ -105,7 +105,7 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 			return err
 		}
 		defer func() { err = errors.Join(err, by.close()) }()
-		before, err := readJiffies()
+		before, err := readMeter()
 		if err != nil {
 			return err
 		}
@@ -113,12 +113,12 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 		if err != nil {
 			return r.integrity(err, mode.name, work.ID, n)
 		}
-		after, err := readJiffies()
+		after, err := readMeter()
 		if err != nil {
 			return err
 		}
-		t.jiffies = after.since(before)
-		if t.sample, err = sample(out, hist, t.jiffies); err == nil && by != nil {
+		t.passed = after.since(before)
+		if t.sample, err = sample(out, hist, t.passed); err == nil && by != nil {
 			t.sample.observed(by.rec)
 		}
 		return err

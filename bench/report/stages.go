@@ -74,13 +74,17 @@ func (p *page) unmatched(mode string, s *probe.Summary) {
 
 // stageNames lists the stages that either mode tells, in the order of the way.
 func stageNames(a, b *probe.Summary) (names []string) {
-	for s := range probe.NumStages {
+	for _, s := range inOrder {
 		if name := s.String(); stage(a, name) != nil || stage(b, name) != nil {
 			names = append(names, name)
 		}
 	}
 	return names
 }
+
+// inOrder is the way of an operation; Kernel stands for the three before it
+// where they could not be told apart.
+var inOrder = []probe.Stage{probe.Encrypt, probe.Submit, probe.Queue, probe.Device, probe.Complete, probe.Kernel, probe.Decrypt, probe.Reap}
 
 func stage(s *probe.Summary, name string) *probe.Distribution {
 	i := slices.IndexFunc(s.Stages, func(s probe.StageSummary) bool { return s.Stage == name })

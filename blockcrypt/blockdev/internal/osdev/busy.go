@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,16 @@ func busy(path string) error {
 		return fmt.Errorf("%w: held by %s", blockdev.ErrBusy, strings.Join(holders, ", "))
 	}
 	return errHeld
+}
+
+// mounted reports whether the block device at path, or a partition of it, is
+// mounted.
+func mounted(path string) bool {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(withPartitions(sysfsOf(st.Rdev)), func(dev string) bool { return mountedAt(dev) != "" })
 }
 
 // withPartitions returns "major:minor" of the device and of its partitions.

@@ -41,8 +41,8 @@ func attempt(path string, block, readOnly bool) (*os.File, error) {
 	}
 	f, err := directio.OpenFile(path, flags, 0)
 	switch {
-	case block && errors.Is(err, unix.EBUSY):
-		return nil, busy(path)
+	case block && errors.Is(err, unix.EBUSY), block && errors.Is(err, unix.EPERM) && mounted(path):
+		return nil, busy(path) // EPERM: a kernel that lets nobody write to what is mounted
 	case errors.Is(err, unix.EINVAL):
 		return nil, errors.New("its file system has no direct I/O (O_DIRECT)")
 	case err != nil || block || readOnly:
