@@ -2,6 +2,7 @@ package blockcrypt_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -292,6 +293,9 @@ func TestCryptoErase(t *testing.T) {
 	check(t, err)
 	if e.UUID != sum.UUID || e.Before == e.After {
 		t.Fatalf("erasure: %+v", e)
+	}
+	if area := m.Crash(blocktest.KeepNone).Image()[:blockcrypt.DataOffset]; e.After != sha256.Sum256(area) {
+		t.Fatal("the erasure came back before it was on stable storage")
 	}
 	check(t, blockcrypt.RestoreHeader(m, backup, blockcrypt.RestoreOptions{}))
 	wantErr(t, blockcrypt.Verify(m, keyA), blockcrypt.ErrWrongKey, "")

@@ -155,6 +155,9 @@ func TestFaults(t *testing.T) {
 			t.Errorf("flush without power: %v", err)
 		}
 	}
+	if got := sectorsOf(m.Crash(KeepNone), 1); got == "6" {
+		t.Error("a flush that failed made a write stable")
+	}
 	m.Vanish()
 	if _, err := s.ReadAt(make([]byte, 512), 0); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("read of a pulled drive: %v", err)

@@ -124,7 +124,9 @@ func (m *Memory) run(r *blockdev.Request, covers int64) error {
 		m.count++
 	}
 	if f.Err != nil {
-		m.apply(r, covers, min(f.Moved, r.Span()))
+		if r.Op != blockdev.Flush { // one that failed made nothing stable
+			m.apply(r, covers, min(f.Moved, r.Span()))
+		}
 		return f.Err
 	}
 	if r.Op == blockdev.Discard && !m.info.Discard {

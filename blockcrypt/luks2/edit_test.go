@@ -144,6 +144,7 @@ func cuts(t *testing.T, starts map[string][]byte, change func(Device) error, aft
 			key := opens(t, dev, keyA)
 			m.Record()
 			check(t, change(dev))
+			isStable(t, m)
 			n := 0
 			for where, left := range m.Cuts(1) {
 				n++
@@ -162,7 +163,10 @@ func TestPowerCutInAddKey(t *testing.T) {
 	add := func(dev Device) error { return AddKey(dev, keyA, keyB, kms) }
 	cuts(t, starts(t, false), add, func(t *testing.T, dev Device, key []byte) {
 		mustOpen(t, dev, keyA, key)
-		mayOpen(t, dev, keyB, key)
+		listed := len(slots(t, dev))
+		if opened := mayOpen(t, dev, keyB, key); opened != (listed == 2) {
+			t.Errorf("%d keyslots listed, the new key opens: %v", listed, opened)
+		}
 		check(t, add(dev))
 		mustOpen(t, dev, keyB, key)
 		mustOpen(t, dev, keyA, key)
@@ -244,6 +248,7 @@ func TestPowerCutInCreate(t *testing.T) {
 	m.Record()
 	o := CreateOptions{Key: local, UUID: NewUUID()}
 	check(t, Create(drive(t, m), keyA, o))
+	isStable(t, m)
 	opened := 0
 	for where, left := range m.Cuts(3) {
 		dev := drive(t, left)
@@ -266,6 +271,14 @@ func TestPowerCutInCreate(t *testing.T) {
 	}
 }
 
+// isStable checks that nothing which was written waits for a flush.
+func isStable(t *testing.T, m *blocktest.Memory) {
+	t.Helper()
+	if !bytes.Equal(m.Image(), m.Crash(blocktest.KeepNone).Image()) {
+		t.Error("a change came back with writes that no flush covers")
+	}
+}
+
 func mustOpen(t *testing.T, dev Device, kek, key []byte) {
 	t.Helper()
 	if got := opens(t, dev, kek); !bytes.Equal(got, key) {
@@ -273,14 +286,17 @@ func mustOpen(t *testing.T, dev Device, kek, key []byte) {
 	}
 }
 
-func mayOpen(t *testing.T, dev Device, kek, key []byte) {
+func mayOpen(t *testing.T, dev Device, kek, key []byte) bool {
 	t.Helper()
 	got, err := open(dev, kek, false)
 	if err != nil {
 		wantErr(t, err, ErrWrongKey, "")
-	} else if !bytes.Equal(got, key) {
+		return false
+	}
+	if !bytes.Equal(got, key) {
 		t.Fatal("opened with another volume key")
 	}
+	return true
 }
 
 func isWhole(t *testing.T, dev Device) {
@@ -344,6 +360,7 @@ func TestBackup(t *testing.T) {
 
 	writeAt(t, dev, make([]byte, 2*HeaderSize), 0)
 	check(t, Restore(dev, small, false))
+	isStable(t, m)
 	opens(t, dev, keyB)
 	writeAt(t, dev, make([]byte, DataOffset), 0)
 	check(t, Restore(dev, full, false))
