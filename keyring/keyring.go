@@ -47,11 +47,10 @@ type KeyInfo struct {
 	Created time.Time // zero where the store does not say
 }
 
-// NewKey says which key Prepare is to obtain. The zero value suits a local
-// store, which makes one; a key server needs exactly one of the fields.
+// NewKey says which key Prepare is to obtain. A local store makes one and
+// wants the zero value; of a key server it names an existing key.
 type NewKey struct {
-	KeyID  string // an existing key of the key server
-	Create string // or the name under which the server is to create one
+	KeyID string
 }
 
 // Store is one place where master keys live, as it is configured. Every

@@ -54,6 +54,15 @@ func (s *served) turn(key *keyring.MasterKey, old keyring.Place, to keyring.Stor
 	return res.New, now, nil
 }
 
+func (s *served) created(name string) keyring.NewKey {
+	s.t.Helper()
+	id, err := kmip.CreateKey(s.t.Context(), s.cfg, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return keyring.NewKey{KeyID: id}
+}
+
 // From local to PyKMIP, there to another key, and back.
 func TestRotateWithPyKMIP(t *testing.T) {
 	p := keyringtest.StartPyKMIP(t, keyringtest.Cert{Server: true})
@@ -66,7 +75,7 @@ func TestRotateWithPyKMIP(t *testing.T) {
 	for _, step := range []struct {
 		to   keyring.Store
 		want keyring.NewKey
-	}{{to, keyring.NewKey{Create: "first"}}, {to, keyring.NewKey{Create: "second"}}, {local.New(s.folder), keyring.NewKey{}}} {
+	}{{to, s.created("first")}, {to, s.created("second")}, {local.New(s.folder), keyring.NewKey{}}} {
 		former := key
 		place, key, err = s.turn(key, place, step.to, step.want)
 		if err != nil {

@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -81,49 +80,4 @@ type Health struct {
 	ClientCertExpiry time.Time // of a key server's client certificate
 	CACertExpiry     time.Time // of the CA certificate that vouched for the server, else the latest of those given
 	ServerCertExpiry time.Time // of the leaf that the server showed last
-}
-
-// Warnings says which certificates have expired or will within 30 days, one
-// sentence each, with the threshold that was passed, so that a caller can tell
-// once at each.
-func (h Health) Warnings(now time.Time) []Warning {
-	var all []Warning
-	for _, c := range []struct {
-		name   string
-		expiry time.Time
-	}{
-		{"client certificate", h.ClientCertExpiry},
-		{"CA certificate", h.CACertExpiry},
-		{"server certificate", h.ServerCertExpiry},
-	} {
-		if left := c.expiry.Sub(now); !c.expiry.IsZero() && left <= 30*day {
-			all = append(all, warn(c.name, c.expiry, left))
-		}
-	}
-	return all
-}
-
-// Warning is a certificate near its end.
-type Warning struct {
-	Certificate string // "client certificate"
-	Days        int    // the threshold passed: 30, 7, 1, or 0 once it has expired
-	Text        string
-}
-
-const day = 24 * time.Hour
-
-func warn(name string, expiry time.Time, left time.Duration) Warning {
-	on := expiry.UTC().Format(time.RFC3339)
-	if left <= 0 {
-		return Warning{name, 0, fmt.Sprintf("the KMS %s expired on %s", name, on)}
-	}
-	w := Warning{name, 30, fmt.Sprintf("the KMS %s expires in %d days, on %s", name, left/day, on)}
-	switch {
-	case left <= day:
-		w.Days = 1
-		w.Text = fmt.Sprintf("the KMS %s expires in %d hours, on %s", name, left/time.Hour, on)
-	case left <= 7*day:
-		w.Days = 7
-	}
-	return w
 }

@@ -289,38 +289,25 @@ func TestExpiryOfThree(t *testing.T) {
 	if !h.ServerCertExpiry.Equal(at(5)) || !h.ClientCertExpiry.Equal(at(20)) || !h.CACertExpiry.Equal(srv.CA.Cert.NotAfter) {
 		t.Errorf("%+v", h)
 	}
-	var got []string
-	for _, w := range h.Warnings(time.Now()) {
-		got = append(got, fmt.Sprint(w.Certificate, " ", w.Days))
-	}
-	if want := "[client certificate 30 server certificate 7]"; fmt.Sprint(got) != want {
-		t.Errorf("warnings %v, want %s", got, want)
-	}
 }
 
-func TestWarnings(t *testing.T) {
-	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		left time.Duration
-		want int
-		text string
-	}{
-		{-time.Hour, 0, "the KMS CA certificate expired on 2026-05-31T23:00:00Z"},
-		{3 * time.Hour, 1, "the KMS CA certificate expires in 3 hours, on 2026-06-01T03:00:00Z"},
-		{25 * time.Hour, 7, "the KMS CA certificate expires in 1 days, on 2026-06-02T01:00:00Z"},
-		{8 * 24 * time.Hour, 30, "the KMS CA certificate expires in 8 days, on 2026-06-09T00:00:00Z"},
-		{31 * 24 * time.Hour, -1, ""},
-	} {
-		got := keyring.Health{CACertExpiry: now.Add(c.left)}.Warnings(now)
-		if c.want < 0 {
-			if len(got) != 0 {
-				t.Errorf("%v left: %v", c.left, got)
+// Certificates that expire while the node runs: the next poll says so.
+func TestExpiryWhileRunning(t *testing.T) {
+	for _, whose := range []string{"client", "server"} {
+		t.Run(whose, func(t *testing.T) {
+			t.Parallel()
+			srv := keyringtest.NewServer(t)
+			cfg, soon := srv.Config(t, "key-1"), time.Now().Add(3*time.Second)
+			if whose == "server" {
+				srv.Present(t, keyringtest.Cert{Name: "kms", Server: true, NotAfter: soon})
+			} else {
+				cfg.Certs = srv.CA.Certs(t, keyringtest.Cert{NotAfter: soon})
 			}
-			continue
-		}
-		if len(got) != 1 || got[0].Days != c.want || got[0].Text != c.text {
-			t.Errorf("%v left: %+v, want %d %q", c.left, got, c.want, c.text)
-		}
+			s := open(t, cfg)
+			expectPoll(t, s, keyring.Available)
+			time.Sleep(time.Until(soon) + 1100*time.Millisecond) // certificates count whole seconds
+			expectPoll(t, s, keyring.AuthError, "expired on "+soon.UTC().Format("2006-01-02T15:04:05Z"), "renew it")
+		})
 	}
 }
 
@@ -357,14 +344,10 @@ func TestCreateKeyThatCannotBeActivated(t *testing.T) {
 func TestPrepareWants(t *testing.T) {
 	srv := keyringtest.NewServer(t)
 	s := open(t, srv.Config(t, "key-1"))
-	for _, want := range []keyring.NewKey{{}, {KeyID: "a", Create: "b"}, {KeyID: "a b"}} {
+	for _, want := range []keyring.NewKey{{}, {KeyID: "a b"}} {
 		if _, _, err := s.Prepare(t.Context(), want); err == nil {
 			t.Errorf("%+v was accepted", want)
 		}
-	}
-	key, info, err := s.Prepare(t.Context(), keyring.NewKey{Create: "fresh"})
-	if err != nil || info.Ref.KeyID == "" || info.Ref.ID != key.ID() {
-		t.Errorf("%v, %v", info, err)
 	}
 }
 

@@ -32,13 +32,8 @@ func TestPyKMIPSuite(t *testing.T) {
 	keyringtest.Suite(t, func(t *testing.T) keyringtest.Subject {
 		cfg := p.Config(t, next(t), me)
 		return keyringtest.Subject{
-			Store: open(t, cfg),
-			Next: func(t *testing.T) keyring.NewKey {
-				if made%2 == 0 {
-					return keyring.NewKey{Create: "by rotation"}
-				}
-				return keyring.NewKey{KeyID: next(t)}
-			},
+			Store:  open(t, cfg),
+			Next:   func(t *testing.T) keyring.NewKey { return keyring.NewKey{KeyID: next(t)} },
 			Reopen: func(t *testing.T) keyring.Store { return open(t, cfg) },
 		}
 	})

@@ -133,25 +133,16 @@ func (s *Store) workedAt(keyID string) time.Time {
 	return s.worked[keyID]
 }
 
-// Prepare fetches the key that want names, creating it first if asked to.
+// Prepare fetches the key that want names.
 func (s *Store) Prepare(ctx context.Context, want keyring.NewKey) (*keyring.MasterKey, keyring.KeyInfo, error) {
-	cfg := s.Config()
-	switch {
-	case (want.KeyID == "") == (want.Create == ""):
-		return nil, keyring.KeyInfo{}, errors.New("a KMS key store needs either the ID of a key or the name of one to create")
-	case s.isPrepared():
-		return nil, keyring.KeyInfo{}, keyring.ErrPrepared
-	case want.Create != "":
-		id, err := CreateKey(ctx, cfg, want.Create)
-		if err != nil {
-			return nil, keyring.KeyInfo{}, err
-		}
-		want.KeyID = id
-	}
-	cfg.KeyID = want.KeyID
-	if err := validateKeyID(cfg.KeyID); err != nil {
+	if err := validateKeyID(want.KeyID); err != nil {
 		return nil, keyring.KeyInfo{}, err
 	}
+	if s.isPrepared() {
+		return nil, keyring.KeyInfo{}, keyring.ErrPrepared
+	}
+	cfg := s.Config()
+	cfg.KeyID = want.KeyID
 	key, info, _, err := s.visit(ctx, cfg, false)
 	if err != nil {
 		return nil, keyring.KeyInfo{}, err
@@ -182,8 +173,7 @@ func (s *Store) Commit(_ context.Context, ref keyring.Ref) error {
 	return nil
 }
 
-// Abort forgets the prepared key. One that was created for it stays in the
-// server, active and unused.
+// Abort forgets the prepared key, which stays in the server.
 func (s *Store) Abort(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -188,24 +188,6 @@ func (s *Store) drop(pick func(*keys) int) error {
 	return err
 }
 
-// Retained names the keys that are neither current nor prepared.
-func (s *Store) Retained() ([]keyring.Ref, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f, err := s.read()
-	if err != nil {
-		return nil, ignoreNoKey(err)
-	}
-	defer f.close()
-	var refs []keyring.Ref
-	for _, e := range f.entries {
-		if e.role == retained {
-			refs = append(refs, keyring.Ref{Type: keyring.Local, ID: keyring.MakeID(e.key)})
-		}
-	}
-	return refs, nil
-}
-
 // Health returns what the last Fetch found.
 func (s *Store) Health() keyring.Health {
 	s.mu.Lock()
@@ -287,11 +269,4 @@ func classify(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", keyring.ErrCorrupt, err)
-}
-
-func ignoreNoKey(err error) error {
-	if errors.Is(err, keyring.ErrNoKey) {
-		return nil
-	}
-	return err
 }
