@@ -65,7 +65,10 @@ func (n *Node) open() (err error) {
 		return errors.Join(err, n.keys.close(), n.audit.Close())
 	}
 	n.drives.changed = n.rehearsals.changed
-	if n.tokens, err = loadTokens(n.state); err != nil {
+	if n.tokens, err = loadTokens(n.state); err == nil {
+		err = n.loadDrill()
+	}
+	if err != nil {
 		return errors.Join(err, n.drives.close(), n.keys.close(), n.audit.Close())
 	}
 	n.server = rest.NewServer(n, n.audit, n.log)

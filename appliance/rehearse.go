@@ -15,12 +15,14 @@ import (
 // rehearseEvery is how often the node proves unasked that it would come back.
 const rehearseEvery = time.Hour
 
-// rehearsals keeps the result of the last rehearsal.
+// rehearsals keeps the result of the last rehearsal, and when a recovery bundle
+// was last drilled.
 type rehearsals struct {
 	soon chan struct{} // something changed: rehearse again
 
-	mu   sync.Mutex // guards last
-	last *rest.Rehearsal
+	mu      sync.Mutex // guards all below
+	last    *rest.Rehearsal
+	drilled time.Time
 }
 
 func newRehearsals() *rehearsals { return &rehearsals{soon: make(chan struct{}, 1)} }
@@ -33,10 +35,16 @@ func (r *rehearsals) changed() {
 	}
 }
 
-func (r *rehearsals) get() *rest.Rehearsal {
+func (r *rehearsals) get() (last *rest.Rehearsal, drilled time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last
+	return r.last, r.drilled
+}
+
+func (r *rehearsals) setDrilled(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drilled = at
 }
 
 // rehearse keeps rehearsing, every hour and after each change, until ctx ends.

@@ -57,7 +57,8 @@ func (n *Node) KeyStore() rest.KeyStore {
 
 // State answers node_state_get.
 func (n *Node) State() rest.NodeState {
-	s := rest.NodeState{Rehearsal: n.rehearsals.get()}
+	s := rest.NodeState{}
+	s.Rehearsal, s.LastDrill = n.rehearsals.get()
 	for _, d := range n.drives.now().drives {
 		countDrive(&s, d)
 	}

@@ -142,6 +142,7 @@ func (a *app) login(ctx context.Context, fingerprint string) error {
 	if err != nil {
 		return err
 	}
+	token = strings.TrimSpace(token)
 	var who rest.WhoAmI
 	if err := rest.NewTLSClient(a.remote(), fingerprint, token).Call(ctx, "GET", "/v1/session/who-am-i", nil, &who); err != nil {
 		return err
@@ -204,13 +205,13 @@ func (u *ui) secret(prompt string) (string, error) {
 		fmt.Fprint(u.err, prompt)
 		b, err := term.ReadPassword(int(f.Fd()))
 		fmt.Fprintln(u.err)
-		return strings.TrimSpace(string(b)), err
+		return strings.TrimRight(string(b), "\r\n"), err
 	}
 	line, err := bufio.NewReader(u.in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("reading standard input: %w", err)
 	}
-	if line = strings.TrimSpace(line); line == "" {
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
 		return "", errors.New("nothing came on standard input")
 	}
 	return line, nil

@@ -55,6 +55,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.encryptionCommands()...)
 	root.AddCommand(a.driveCommands()...)
 	root.AddCommand(a.nodeCommands()...)
+	root.AddCommand(a.keyringCommands()...)
 	root.AddCommand(a.loginCommands()...)
 	return root
 }

@@ -23,6 +23,10 @@ type Node interface {
 	CryptoErase(context.Context, DriveSelect) (EraseReceipt, error)
 	Volumes() VolumeList
 
+	Backup(context.Context, BundleSecret) (Bundle, error)
+	Drill(context.Context, BundleUse) (Drill, error)
+	Restore(context.Context, BundleUse) (Restored, error)
+
 	CreateToken(context.Context, NewToken) (Token, error)
 	RevokeToken(context.Context, TokenSelect) error
 	ListTokens() TokenList

@@ -12,7 +12,8 @@ import (
 
 // The sizes of bodies that the server reads at most, in bytes.
 const (
-	smallBody = 64 << 10 // three PEM files fit
+	smallBody = 64 << 10  // three PEM files fit
+	largeBody = 256 << 20 // a recovery bundle of hundreds of drives fits
 )
 
 // route is one verb of the interface.
@@ -51,6 +52,10 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/node/state", r, "", 0, get(n.State)},
 		{"GET", "/v1/version", "", "", 0, get(n.Version)},
 		{"GET", "/v1/session/who-am-i", "", "", 0, whoAmI},
+		{"POST", "/v1/keyring/backup", w, "keyring_backup", smallBody, call(n.Backup, nil)},
+		{"POST", "/v1/keyring/drill", w, "keyring_drill", largeBody, call(n.Drill, nil)},
+		{"POST", "/v1/keyring/restore", w, "keyring_restore", largeBody, call(n.Restore, nil)},
+
 		{"GET", "/v1/session/tokens", r, "", 0, get(n.ListTokens)},
 		{"POST", "/v1/session/tokens", w, "token_create", smallBody, call(n.CreateToken, func(t NewToken) string { return "token " + t.Name })},
 		{"POST", "/v1/session/tokens/revoke", w, "token_revoke", smallBody, do(n.RevokeToken, func(t TokenSelect) string { return "token " + t.Name })},

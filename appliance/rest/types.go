@@ -261,3 +261,40 @@ type TokenInfo struct {
 type TokenList struct {
 	Tokens []TokenInfo `json:"tokens"`
 }
+
+// BundleSecret opens or seals a recovery bundle: exactly one of the two.
+type BundleSecret struct {
+	Passphrase string `json:"passphrase,omitempty"`
+	KeyFile    []byte `json:"key_file,omitempty"` // its content
+}
+
+// Bundle is a sealed recovery bundle.
+type Bundle struct {
+	Bundle []byte `json:"bundle"`
+	// Missing names the drives that are not in it, and why.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// BundleUse is the body of keyring_drill and keyring_restore.
+type BundleUse struct {
+	BundleSecret
+	Bundle []byte `json:"bundle"`
+}
+
+// Drill says what a recovery bundle is worth today.
+type Drill struct {
+	Created time.Time        `json:"bundle_created"`
+	Drives  []RehearsedDrive `json:"drives"`
+	Epoch   uint64           `json:"key_epoch"`
+	Passed  bool             `json:"passed"`
+	Problem string           `json:"problem,omitempty"`
+	Time    time.Time        `json:"time"`
+}
+
+// Restored says what keyring_restore brought back.
+type Restored struct {
+	Created   time.Time `json:"bundle_created"`
+	Drives    []string  `json:"drives"` // by UUID, of the drive table
+	Mended    []string  `json:"headers_restored,omitempty"`
+	StoreType string    `json:"type"`
+}
