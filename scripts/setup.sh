@@ -3,7 +3,7 @@
 # what it installs and why, changes nothing when all is there (about a second,
 # no network), and may be run any number of times.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # One package a line, then why it is needed. Keep the reason: it is printed.
 packages() {
@@ -111,7 +111,7 @@ add_backports() {
 	[ "${VERSION_CODENAME:-}" = bookworm ] || return 0
 	! has_backports || return 0
 	from=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(SOURCESENTRY)' 'Created-By: Packages' |
-		awk '$1 == "bookworm" && $2 == "main" {sub(/:[0-9]+$/, "", $3); print $3; exit}')
+		awk '$1 == "bookworm" && $2 == "main" {sub(/:[0-9]+$/, "", $3); print $3; exit}') || true # said in the next line
 	[ -n "$from" ] || die "apt has no entry for bookworm main to derive the backports suite from: add one to /etc/apt/sources.list"
 	eval "$(apt-config shell parts Dir::Etc::sourceparts/d)"
 	list=${parts}sealbay-backports.${from##*.}
@@ -120,17 +120,19 @@ add_backports() {
 	say "added $list (backports of the mirror in $from, for QEMU and the kernel)"
 }
 
-apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 "$@"; }
+apt_get() {
+	DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 "$@" >/dev/null || die "apt-get $1 failed, for the reason above"
+}
 
 install_missing() {
 	local names suite=()
 	names=$(missing | cut -f 1)
 	missing | while IFS=$'\t' read -r name reason; do say "installing $name: $reason"; done
-	[ -z "$names" ] || apt_get install --no-install-recommends $names >/dev/null
+	[ -z "$names" ] || apt_get install --no-install-recommends $names
 	qemu_good && return 0
 	! has_backports || suite=(-t bookworm-backports)
 	say "installing qemu-system-x86: boots the image, for make run and the VM tests"
-	apt_get install --no-install-recommends "${suite[@]}" qemu-system-x86 >/dev/null
+	apt_get install --no-install-recommends "${suite[@]}" qemu-system-x86
 	qemu_good || die "apt offers QEMU $(qemu_major | grep . || echo none) only, needed is $qemu_min or newer: older ones corrupt guests under software emulation"
 }
 
@@ -144,7 +146,7 @@ if [ -z "$(missing)" ] && qemu_good && kernel_known; then
 fi
 add_backports
 say "updating the package lists"
-apt_get update >/dev/null
+apt_get update
 install_missing
 kernel_known || die "apt offers no 6.12 kernel (linux-image-6.12.*-amd64): set KERNEL_DEB=path or KERNEL_MIRROR=url"
 say "done"
