@@ -86,10 +86,11 @@ kernel_known() {
 	[ -f image/kernel/kernel.lock ] || return 0
 	read -r package version < <(pinned)
 	compgen -G "$cache/kernel/${package}_${version}_*.deb" >/dev/null || apt-cache show "$package=$version" >/dev/null 2>&1 ||
-		apt-cache pkgnames linux-image-6.12. | grep -q .
+		apt-cache pkgnames linux-image-6.12. | grep . >/dev/null
 }
 
-has_backports() { apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' | grep -qx bookworm-backports; }
+# No grep -q: it leaves at once, and apt's death of the broken pipe would count.
+has_backports() { apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' | grep -x bookworm-backports >/dev/null; }
 
 # backports_entry FILE prints FILE's entry for bookworm main, of either of apt's
 # formats, with the suite replaced: mirror, keyring and options stay as they are.
@@ -104,7 +105,8 @@ backports_entry() {
 }
 
 # On Debian 12 QEMU and the 6.12 kernel stand in the backports suite. Its entry
-# is made from the one that apt already uses for bookworm itself.
+# is made from the one that apt already uses for bookworm itself. Apt tells only
+# of suites whose lists it has, hence an update before and after.
 add_backports() {
 	local from list parts
 	. /etc/os-release
@@ -116,12 +118,13 @@ add_backports() {
 	eval "$(apt-config shell parts Dir::Etc::sourceparts/d)"
 	list=${parts}sealbay-backports.${from##*.}
 	backports_entry "$from" >"$list"
+	apt_get update
 	has_backports || { rm -f "$list"; die "cannot derive the backports suite from $from: add bookworm-backports main to apt yourself"; }
 	say "added $list (backports of the mirror in $from, for QEMU and the kernel)"
 }
 
 apt_get() {
-	DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 "$@" >/dev/null || die "apt-get $1 failed, for the reason above"
+	DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -y -q -o Dpkg::Use-Pty=0 "$@" >/dev/null || die "apt-get $1 failed, for the reason above"
 }
 
 install_missing() {
@@ -144,9 +147,9 @@ if [ -z "$(missing)" ] && qemu_good && kernel_known; then
 	say "everything is installed"
 	exit 0
 fi
-add_backports
 say "updating the package lists"
 apt_get update
+add_backports
 install_missing
 kernel_known || die "apt offers no 6.12 kernel (linux-image-6.12.*-amd64): set KERNEL_DEB=path or KERNEL_MIRROR=url"
 say "done"

@@ -45,13 +45,13 @@ func TestSetupRefuses(t *testing.T) {
 		programs map[string]string
 		want     string
 	}{
-		"old Go":      {map[string]string{"go": "echo go1.22.3"}, "setup: Go 1.22.3 is too old: go.mod asks for 1.26"},
-		"old patch":   {map[string]string{"go": "echo go1.26.3"}, "setup: Go 1.26.3 is too old: go.mod asks for 1.26.4"},
-		"candidate":   {map[string]string{"go": "echo go1.26rc1"}, "setup: Go 1.26rc1 is too old"},
-		"broken Go":   {map[string]string{"go": "exit 1"}, "setup: go env GOVERSION failed"},
-		"not root":    {map[string]string{"id": "echo 1000"}, "setup: needs root"},
-		"other arch":  {map[string]string{"dpkg": "echo arm64"}, "setup: the image is built and run on amd64; this machine is arm64"},
-		"broken apt":  {map[string]string{"apt-get": "exit 100", "dpkg-query": "exit 1"}, "setup: "},
+		"old Go":     {map[string]string{"go": "echo go1.22.3"}, "setup: Go 1.22.3 is too old: go.mod asks for 1.26"},
+		"old patch":  {map[string]string{"go": "echo go1.26.3"}, "setup: Go 1.26.3 is too old: go.mod asks for 1.26.4"},
+		"candidate":  {map[string]string{"go": "echo go1.26rc1"}, "setup: Go 1.26rc1 is too old"},
+		"broken Go":  {map[string]string{"go": "exit 1"}, "setup: go env GOVERSION failed"},
+		"not root":   {map[string]string{"id": "echo 1000"}, "setup: needs root"},
+		"other arch": {map[string]string{"dpkg": "echo arm64"}, "setup: the image is built and run on amd64; this machine is arm64"},
+		"broken apt": {map[string]string{"apt-get": "exit 100", "dpkg-query": "exit 1"}, "setup: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake(t, c.programs)
