@@ -25,7 +25,9 @@ const MinRounds = 5
 // round, all above zero. The round is the unit: its log ratio is one
 // observation, whatever the number of I/Os inside. It panics when there is no
 // pair, or one without its other half.
-func Compare(over, under []float64, seed uint64) Effect {
+func Compare(over, under []float64, seed uint64) Effect { return compare(over, under, seed, Resamples) }
+
+func compare(over, under []float64, seed uint64, resamples int) Effect {
 	if len(over) != len(under) || len(over) == 0 {
 		panic("stats: comparing unpaired rounds")
 	}
@@ -39,7 +41,7 @@ func Compare(over, under []float64, seed uint64) Effect {
 	}
 	// The second word of the generator is fixed: the seed alone replays it.
 	rng := rand.New(rand.NewPCG(seed, 0x5ea1bea7))
-	ci := BCa(logs, Mean, expanded(Level, len(logs)), Resamples, rng)
+	ci := BCa(logs, Mean, expanded(Level, len(logs)), resamples, rng)
 	e.CI = &Interval{Low: math.Exp(ci.Low), High: math.Exp(ci.High)}
 	return e
 }

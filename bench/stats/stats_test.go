@@ -92,21 +92,11 @@ func coverage(rng *rand.Rand, rounds int, draw func(*rand.Rand) float64) float64
 			under[i] = 1000 * math.Exp(0.3*rng.NormFloat64()) // drift common to both
 			over[i] = under[i] * truth * math.Exp(draw(rng))
 		}
-		if compareQuick(over, under, rng.Uint64()).Contains(truth) {
+		if compare(over, under, rng.Uint64(), 1000).CI.Contains(truth) {
 			hits++
 		}
 	}
 	return float64(hits) / trials
-}
-
-// compareQuick is Compare's interval with fewer resamples.
-func compareQuick(over, under []float64, seed uint64) Interval {
-	logs := make([]float64, len(over))
-	for i := range over {
-		logs[i] = math.Log(over[i] / under[i])
-	}
-	ci := BCa(logs, Mean, expanded(Level, len(logs)), 1000, rand.New(rand.NewPCG(seed, 2)))
-	return Interval{math.Exp(ci.Low), math.Exp(ci.High)}
 }
 
 func TestStudent(t *testing.T) {

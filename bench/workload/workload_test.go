@@ -87,6 +87,7 @@ func TestLiesAreFound(t *testing.T) {
 			r.Buf[at] ^= 1
 		}
 	}
+	honest := false
 	for _, c := range []struct {
 		name          string
 		work          Workload
@@ -101,6 +102,16 @@ func TestLiesAreFound(t *testing.T) {
 		{"one bit of each body", read, nil, func(_ int, r *blockdev.Request) { flip(r, 3000) }, "damaged body"},
 		{"reads nothing", read, nil, func(_ int, r *blockdev.Request) { clear(r.Buf) }, "zeros"},
 		{"repeats one block", read, func(_ int, r *blockdev.Request) { r.Offset = 64 * kib }, nil, "the block of offset"},
+		{"damages bodies until the clock has stopped", read, nil, func(_ int, r *blockdev.Request) {
+			if honest = honest || r.Op == blockdev.Flush; !honest {
+				flip(r, 3000)
+			}
+		}, "damaged body"},
+		{"garbles reads for a while", read, nil, func(n int, r *blockdev.Request) {
+			if r.Op == blockdev.Read && n > 50 && n < 150 {
+				r.Buf[8] ^= 1
+			}
+		}, "the block of offset"},
 		{"swaps neighbours", write, bent.SwapWrites(), nil, "the block of offset"},
 		{"drops every second write", write, bent.DropWrites(func(n int) bool { return n%2 == 0 }), nil, "older data|zeros|the data of write"},
 		{"drops one write in five", write, bent.DropWrites(func(n int) bool { return n%5 == 0 }), nil, "older data|zeros|the data of write"},
