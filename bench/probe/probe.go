@@ -70,7 +70,7 @@ type Probe struct {
 
 	mu     sync.Mutex // guards what follows
 	links  []link.Link
-	bound  map[uint32]*Watch // by thread id
+	bound  map[uint32]boundThread // by place
 	free   ranges
 	closed bool
 }
@@ -95,7 +95,7 @@ func open(o Options, hooks func(requests bool) []hook) (*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Probe{target: t, features: features, picked: picked, bound: map[uint32]*Watch{}, free: newRanges(o.Slots)}
+	p := &Probe{target: t, features: features, picked: picked, bound: map[uint32]boundThread{}, free: newRanges(o.Slots)}
 	if err := p.load(o.Slots); err != nil {
 		return nil, err
 	}

@@ -28,8 +28,10 @@ type stagesSlot struct {
 
 type stagesThread struct {
 	_        structs.HostLayout
+	Tid      uint32
 	Slot     uint32
 	Blocking uint32
+	Pad      uint32
 }
 
 // Names of all BPF objects in the ELF.

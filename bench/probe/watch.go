@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"sealbay/blockcrypt/blockdev"
@@ -77,15 +76,38 @@ func inKernel(tids []int, self int) ([]int, error) {
 	return nil, errors.New("binding the threads of a blocking queue: in a PID namespace (a container) their ids are not the kernel's; use io_uring, depth 1, or the host's namespace")
 }
 
+// boundThread is who stands at a place of the kernel's array.
+type boundThread struct {
+	tid uint32
+	by  *Watch
+}
+
 func (w *Watch) put(tid uint32, t stagesThread) error {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.coll.Maps[stagesMapThreads].Put(tid, &t); err != nil {
+	place, err := p.place(tid)
+	if err != nil {
+		return err
+	}
+	t.Tid = tid
+	if err := p.coll.Maps[stagesMapThreads].Put(place, &t); err != nil {
 		return fmt.Errorf("telling the kernel probes of a thread: %w", err)
 	}
-	p.bound[tid] = w
+	p.bound[place] = boundThread{tid, w}
 	return nil
+}
+
+// place returns where a thread stands in the kernel's array: at its id, or
+// behind where another thread of ours has that place.
+func (p *Probe) place(tid uint32) (uint32, error) {
+	n := p.coll.Maps[stagesMapThreads].MaxEntries()
+	for _, place := range []uint32{tid % n, (tid + 1) % n} {
+		if t, taken := p.bound[place]; !taken || t.tid == tid {
+			return place, nil
+		}
+	}
+	return 0, fmt.Errorf("watching thread %d: both its places are taken by other threads", tid)
 }
 
 // Close unbinds the threads and gives back the slots. Close the queue first.
@@ -99,13 +121,12 @@ func (w *Watch) Close() error {
 	p.free.give(int(w.SlotBase), w.depth)
 	w.depth = 0
 	var errs []error
-	for tid, by := range p.bound {
-		if by != w {
+	for place, t := range p.bound {
+		if t.by != w {
 			continue
 		}
-		delete(p.bound, tid)
-		err := p.coll.Maps[stagesMapThreads].Delete(tid)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		delete(p.bound, place)
+		if err := p.coll.Maps[stagesMapThreads].Put(place, &stagesThread{}); err != nil {
 			errs = append(errs, fmt.Errorf("telling the kernel probes of a thread's end: %w", err))
 		}
 	}

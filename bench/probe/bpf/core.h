@@ -16,7 +16,7 @@ typedef unsigned long long u64;
 #define MAP_TYPE(name, type) typeof(type) *name
 #define COUNT(counter) ((void)__sync_fetch_and_add(&(counter), 1))
 
-enum { HASH = 1, ARRAY = 2, PERCPU_ARRAY = 6, LRU_HASH = 9 }; /* enum bpf_map_type */
+enum { ARRAY = 2, PERCPU_ARRAY = 6, LRU_HASH = 9 }; /* enum bpf_map_type */
 enum { MMAPABLE = 1 << 10 };                                  /* BPF_F_MMAPABLE */
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;

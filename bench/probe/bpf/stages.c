@@ -32,9 +32,15 @@ struct slot {
 };
 
 struct thread {
+	u32 tid;
 	u32 slot;     /* that of the I/O being submitted */
 	u32 blocking; /* the slot is fixed */
+	u32 pad;
 };
+
+/* Threads stand at their id, or at the place behind where that is taken. An
+ * array again: a hash look-up in three programs was 0.15 us per I/O. */
+enum { THREADS = 1 << 16 };
 
 struct owner {
 	u64 rq;
@@ -49,7 +55,7 @@ struct bio_owner {
 };
 
 struct { MAP_UINT(type, ARRAY); MAP_UINT(map_flags, MMAPABLE); MAP_UINT(max_entries, 1); MAP_TYPE(key, u32); MAP_TYPE(value, struct slot); } slots SEC(".maps");
-struct { MAP_UINT(type, HASH); MAP_UINT(max_entries, 1024); MAP_TYPE(key, u32); MAP_TYPE(value, struct thread); } threads SEC(".maps");
+struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, THREADS); MAP_TYPE(key, u32); MAP_TYPE(value, struct thread); } threads SEC(".maps");
 struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, QUEUES * TAGS); MAP_TYPE(key, u32); MAP_TYPE(value, struct owner); } owners SEC(".maps");
 struct { MAP_UINT(type, LRU_HASH); MAP_UINT(max_entries, 16384); MAP_TYPE(key, u64); MAP_TYPE(value, struct bio_owner); } bios SEC(".maps");
 
@@ -63,8 +69,13 @@ u64 partial; /* completions of a part of a request */
 
 static inline struct thread *self(void)
 {
-	u32 tid = (u32)pid_tgid();
-	return map_lookup(&threads, &tid);
+	u32 tid = (u32)pid_tgid(), i = tid & (THREADS - 1);
+	struct thread *t = map_lookup(&threads, &i);
+	if (!t || t->tid == tid)
+		return t;
+	i = (i + 1) & (THREADS - 1);
+	t = map_lookup(&threads, &i);
+	return t && t->tid == tid ? t : 0;
 }
 
 enum { PF_IO_WORKER = 0x10 }; /* include/linux/sched.h */
