@@ -12,8 +12,8 @@ import (
 const (
 	cacheBytes = 128 << 10 // of each buffer of the working set Cache
 	window     = 1 << 20   // of one call in the working set Memory
-	slowWindow = 128 << 10 // of one call of a subject below 1 GB/s
-	memoryMin  = 64 << 20  // of each buffer of the working set Memory
+	request    = 128 << 10 // of one call in the working set Request, or of a subject below 1 GB/s
+	memoryMin  = 64 << 20  // of each buffer of the working sets Request and Memory
 	memoryMax  = 512 << 20
 	hugePage   = 2 << 20
 )

@@ -26,10 +26,18 @@ const (
 	Cache Set = "cache"
 	// Single: as Cache, but one sector a call, as a small request has it.
 	Single Set = "single"
-	// Memory: windows of 1 MiB that walk through buffers at least twice as
-	// large as the last-level cache.
+	// Request: calls of 128 KiB that walk through buffers at least twice as
+	// large as the last-level cache, as the requests of a volume do.
+	Request Set = "request"
+	// Memory: the same with calls of 1 MiB, long enough to write around the
+	// caches, as memmove does from that length on.
 	Memory Set = "memory"
 )
+
+var sets = []Set{Cache, Single, Request, Memory}
+
+// large reports whether a set walks through memory.
+func (s Set) large() bool { return s == Request || s == Memory }
 
 // Op is the direction.
 type Op string
@@ -63,7 +71,7 @@ func DefaultPlan() Plan {
 		KeyBits: []int{256, 128},
 		Ops:     []Op{Encrypt, Decrypt},
 		Sectors: []int{512, 4096, 65536},
-		Sets:    []Set{Cache, Single, Memory},
+		Sets:    sets,
 		Impls:   supported(),
 	}
 }
@@ -87,8 +95,8 @@ func (p Plan) validate() error {
 		}
 	}
 	for _, set := range p.Sets {
-		if !slices.Contains([]Set{Cache, Single, Memory}, set) {
-			return fmt.Errorf("working set %q: want %s, %s or %s", set, Cache, Single, Memory)
+		if !slices.Contains(sets, set) {
+			return fmt.Errorf("working set %q: want one of %s", set, sets)
 		}
 	}
 	for _, bits := range p.KeyBits {

@@ -63,7 +63,7 @@ func newRunner(p Plan, subs []*subject) (*runner, error) {
 		return nil, err
 	}
 	size := 2 * window
-	if slices.Contains(p.Sets, Memory) {
+	if slices.ContainsFunc(p.Sets, Set.large) {
 		size = memoryBytes()
 	}
 	if r.memory, err = newMemory(size, p.Seed); err != nil {
@@ -149,10 +149,10 @@ func (r *runner) sample(s *subject) (float64, error) {
 // place returns the bytes of a call and the buffers it walks through.
 func (r *runner) place(s *subject) (int, *memory) {
 	switch {
-	case s.row.Set != Memory:
+	case !s.row.Set.large():
 		return cacheBytes, r.cache
-	case s.slow:
-		return slowWindow, r.memory
+	case s.row.Set == Request || s.slow:
+		return request, r.memory
 	}
 	return window, r.memory
 }

@@ -111,10 +111,10 @@ func (r *runner) notes() (notes []string) {
 	if clockLoop == nil {
 		notes = append(notes, "the clock, and with it cycles per byte, is not measured on "+runtime.GOARCH+" or under purego")
 	}
-	if slices.Contains(r.plan.Sets, Memory) {
+	if slices.ContainsFunc(r.plan.Sets, Set.large) {
 		notes = append(notes, "authenticated ciphers are measured in cache only: their longer ciphertext lies in a buffer of its own")
 		if l3 := cpuid.CPU.Cache.L3; l3 <= 0 || 2*l3 > memoryMax {
-			notes = append(notes, fmt.Sprintf("the size of the last-level cache is unknown or large: part of the %d MiB of the working set memory may lie in it", memoryBytes()>>20))
+			notes = append(notes, fmt.Sprintf("the size of the last-level cache is unknown or large: part of the %d MiB of the working sets request and memory may lie in it", memoryBytes()>>20))
 		}
 	}
 	return notes

@@ -2,14 +2,13 @@ package xts
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
-
-	"context"
 )
 
 // inner is set in the environment of the tests that these tests start.
@@ -71,6 +70,60 @@ func TestARM64(t *testing.T) {
 	if !bytes.Contains(out, []byte("TestAgainstXCrypto/arm64-aes")) {
 		t.Errorf("the arm64 kernel did not run:\n%s", out)
 	}
+}
+
+// best is set, beside inner, to the implementation that New must choose.
+const best = "SEALBAY_XTS_BEST_TEST"
+
+// TestOtherProcessors runs the vectors, and the choice of New, on emulated
+// processors that lack something.
+func TestOtherProcessors(t *testing.T) {
+	outermost(t)
+	qemu, err := exec.LookPath("qemu-x86_64")
+	if err != nil {
+		t.Fatal("qemu-x86_64 is missing: install the Debian package qemu-user")
+	}
+	bin := filepath.Join(t.TempDir(), "xts.test")
+	otherBuild(t, []string{"CGO_ENABLED=0"}, "go", "test", "-c", "-o", bin, ".")
+	for _, tc := range []struct{ cpu, best string }{
+		{"max", "vaes-avx2"}, // what TCG offers: no AVX-512
+		{"Haswell", "aesni-avx2"},
+		{"SandyBridge", "aesni-avx"},
+		{"Nehalem", "generic"},
+	} {
+		out := otherBuild(t, []string{best + "=" + tc.best, Env + "="}, qemu, "-cpu", tc.cpu, bin, "-test.v", "-test.run", "IEEE|CAVP|Chosen")
+		if !bytes.Contains(out, []byte("PASS: TestIEEE1619/"+tc.best)) || !bytes.Contains(out, []byte("PASS: TestChosen")) {
+			t.Errorf("%s: %s did not run:\n%s", tc.cpu, tc.best, out)
+		}
+	}
+}
+
+// TestChosen is the other half of TestOtherProcessors.
+func TestChosen(t *testing.T) {
+	want := os.Getenv(best)
+	if want == "" {
+		want = firstSupported(t)
+	}
+	c, err := New(randBytes(random(t, 40), 64), Options{SectorSize: 512})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.Implementation(); got != want {
+		t.Errorf("New chose %s, want %s", got, want)
+	}
+}
+
+// firstSupported is what New must choose unless the environment says more.
+func firstSupported(t *testing.T) string {
+	t.Setenv(Env, "")
+	for _, im := range Implementations() {
+		if im.Supported {
+			return im.Name
+		}
+	}
+	t.Fatal("no implementation runs here")
+	return ""
 }
 
 // TestGeneratedAssembly: the committed assembly is what _asm writes.

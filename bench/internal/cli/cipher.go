@@ -46,7 +46,7 @@ func cipherCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&plan.Impls, "impl", plan.Impls, "AES-XTS implementations")
 	c.Flags().IntSliceVar(&plan.KeyBits, "bits", plan.KeyBits, "bits of the AES key: 128, 256")
 	c.Flags().IntSliceVar(&plan.Sectors, "sector", plan.Sectors, "bytes of a sector")
-	c.Flags().StringSliceVar(&sets, "set", sets, "working sets: cache, single (one sector a call), memory")
+	c.Flags().StringSliceVar(&sets, "set", sets, "working sets: cache, single (one sector a call), request (from memory, 128 KiB a call), memory (1 MiB a call)")
 	c.Flags().Lookup("json").NoOptDefVal = "-"
 	return c
 }
