@@ -46,6 +46,8 @@ var (
 	ErrFull = luks2.ErrFull
 	// ErrStale: a header backup is older than what the drive has.
 	ErrStale = luks2.ErrStale
+	// ErrRolledBack: the header is older than OpenOptions.MinGeneration.
+	ErrRolledBack = errors.New("header is older than one that was seen before")
 	// ErrOtherDrive: a header backup is of another drive.
 	ErrOtherDrive = luks2.ErrOtherDrive
 )

@@ -93,7 +93,7 @@ func unlock(s *blockdev.Sync, kek []byte, o OpenOptions) (*luks2.Header, *locked
 		return nil, nil, tooSmall(s, err)
 	}
 	if h.SeqID() < o.MinGeneration {
-		return nil, nil, fmt.Errorf("%w: generation %d, seen before: %d", ErrStale, h.SeqID(), o.MinGeneration)
+		return nil, nil, fmt.Errorf("%w: generation %d, seen: %d", ErrRolledBack, h.SeqID(), o.MinGeneration)
 	}
 	secret, err := luks2.SlotSecret(kek, h.UUID())
 	if err != nil {

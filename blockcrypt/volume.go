@@ -34,7 +34,7 @@ type OpenOptions struct {
 	// key is tried as key-encryption key and as the passphrase itself.
 	AllowForeignLUKS2 bool
 	// MinGeneration refuses a header older than one that the caller has
-	// seen, with ErrStale: somebody put an old one back.
+	// seen, with ErrRolledBack: somebody put an old one back.
 	MinGeneration uint64
 	// AllowDiscard passes Discard on to the drive, which then shows which
 	// sectors are unused; as dm-crypt's allow_discards.

@@ -140,7 +140,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"too small", func() error { return open(make([]byte, 1<<20), keyA, blockcrypt.OpenOptions{}) }, blockcrypt.ErrTooSmall, "want at least 17825792"},
 		{"truncated", func() error { return open(old[:blockcrypt.MinSize], keyA, blockcrypt.OpenOptions{}) }, blockcrypt.ErrTruncated, ""},
 		{"cut in the header", func() error { return open(old[:1<<20], keyA, blockcrypt.OpenOptions{}) }, blockcrypt.ErrTruncated, ""},
-		{"stale", func() error { return open(old, keyA, blockcrypt.OpenOptions{MinGeneration: 2}) }, blockcrypt.ErrStale, "generation 1, seen before: 2"},
+		{"stale", func() error { return open(old, keyA, blockcrypt.OpenOptions{MinGeneration: 2}) }, blockcrypt.ErrRolledBack, "generation 1, seen: 2"},
 		{"short key", func() error { return open(old, keyA[:16], blockcrypt.OpenOptions{}) }, blockcrypt.ErrKeySize, "16 bytes, want 32"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantErr(t, c.do(), c.want, c.text) })

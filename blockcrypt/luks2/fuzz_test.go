@@ -26,6 +26,9 @@ func FuzzJSON(f *testing.F) {
 		h, err := Load(golden(f, g.file), false)
 		check(f, err)
 		f.Add(h.fields.json)
+		f.Add(bytes.Replace(h.fields.json, []byte(cipherName), []byte("cipher_null-ecb"), -1))
+		f.Add(bytes.Replace(h.fields.json, []byte(`"config":`), []byte(`"config":{},"config":`), 1))
+		f.Add(bytes.Replace(h.fields.json, []byte(`"json_size"`), []byte(`"requirements":{"mandatory":[]},"json_size"`), 1))
 	}
 	const uuid = "ac722c09-8bf5-4a12-8ed3-127c2c4c6888"
 	f.Fuzz(func(t *testing.T, json []byte) {

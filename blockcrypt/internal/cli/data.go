@@ -95,7 +95,10 @@ func (a *app) read(ctx context.Context, v *blockcrypt.Volume, off, n int64) erro
 		}
 		off += int64(len(part))
 	}
-	return ctx.Err()
+	if off < end {
+		return fmt.Errorf("reading %s: interrupted at byte %d", v.Info().Path, off)
+	}
+	return nil
 }
 
 func roundUp(n int64) int64 {
@@ -113,12 +116,15 @@ func (a *app) write(ctx context.Context, v *blockcrypt.Volume, off int64) error 
 			return fmt.Errorf("reading standard input: %w", err)
 		}
 		if err := patch(v, in[:n], off); err != nil {
-			return err
+			return fmt.Errorf("%w; %d bytes before it were written", err, off-first)
 		}
 		off += int64(n)
 	}
-	if err := errors.Join(ctx.Err(), v.Flush()); err != nil {
+	if err := v.Flush(); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("writing %s: interrupted after %d bytes", v.Info().Path, off-first)
 	}
 	fmt.Fprintf(a.stdout, "%s: wrote %d bytes at byte %d of the volume\n", v.Info().Path, off-first, first)
 	return nil
