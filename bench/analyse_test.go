@@ -105,6 +105,9 @@ func TestPool(t *testing.T) {
 	if want := 2000 * 4096 / 1e6 / m.Seconds; math.Abs(m.MBps/want-1) > 1e-9 {
 		t.Errorf("%v MB/s, want %v", m.MBps, want)
 	}
+	if want := 2000 / m.Seconds; math.Abs(m.IOPS/want-1) > 1e-9 {
+		t.Errorf("%v IOPS, want %v", m.IOPS, want)
+	}
 }
 
 func TestJudgeRound(t *testing.T) {

@@ -19,6 +19,8 @@ func ThisHost() Host {
 	if h.CPU == "" {
 		h.CPU = runtime.GOARCH // arm64 has no such line
 	}
+	// What QEMU's TCG calls itself unless told otherwise.
+	h.Emulated = strings.Contains(h.CPU, "QEMU TCG")
 	kb, _, _ := strings.Cut(procField("/proc/meminfo", "MemTotal"), " ")
 	if n, err := strconv.ParseInt(kb, 10, 64); err == nil {
 		h.Memory = n << 10

@@ -51,6 +51,9 @@ type Host struct {
 	CPU    string `json:"cpu"`
 	CPUs   int    `json:"cpus"`
 	Memory int64  `json:"memory_bytes,omitempty"`
+	// Emulated: the processor is QEMU's software emulation, where a cipher
+	// costs many times what it costs on the real one.
+	Emulated bool `json:"emulated"`
 }
 
 // Target is what was measured.

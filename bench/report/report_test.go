@@ -145,6 +145,7 @@ func TestSentence(t *testing.T) {
 		{"no round", func(r *bench.Result) {
 			r.Workloads[1] = bench.Workload{Workload: r.Workloads[1].Workload, Verdict: stats.Unresolved}
 		}, stats.Unresolved, "W4 (no valid round)"},
+		{"emulated", func(r *bench.Result) { r.Host.Emulated = true }, stats.Fail, "emulated in software"},
 		{"interrupted", func(r *bench.Result) { r.Status, r.Stopped = bench.Partial, "interrupted" }, stats.Fail, "PARTIAL RESULT (interrupted): FAIL"},
 	} {
 		res := result()

@@ -21,6 +21,9 @@ func Sentence(res *bench.Result) (stats.Verdict, string) {
 		by[w.Verdict] = append(by[w.Verdict], describe(w))
 	}
 	verdict, text := overall(by, len(res.Workloads))
+	if res.Host.Emulated {
+		text += " The processor is emulated in software: this says nothing of a real one."
+	}
 	if res.Status != bench.Complete {
 		return verdict, fmt.Sprintf("PARTIAL RESULT (%s): %s", res.Stopped, text)
 	}
