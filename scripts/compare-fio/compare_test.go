@@ -56,7 +56,7 @@ func TestRefuses(t *testing.T) {
 
 func TestParseFio(t *testing.T) {
 	const good = `note: something
-{"jobs":[{"error":0,"read":{"iops":100.5,"clat_ns":{"percentile":{"50.000000":12000}}},"write":{"iops":0}}]}`
+{"jobs":[{"error":0,"read":{"iops":100.5,"lat_ns":{"percentile":{"50.000000":12000}}},"write":{"iops":0}}]}`
 	if s, err := parseFio([]byte(good), false); err != nil || s.iops != 100.5 || s.p50 != 12 {
 		t.Errorf("%+v, %v", s, err)
 	}
