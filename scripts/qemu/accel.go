@@ -63,7 +63,7 @@ func PickAccel(ctx context.Context, image, kept string) (Accel, string, error) {
 		}
 	}
 	accel, why := KVM, "a trial boot ended well"
-	if err := tryKVM(ctx, image); err != nil {
+	if err := tryKVM(ctx, image, "/dev/kvm"); err != nil {
 		accel, why = TCG, fmt.Sprintf("KVM: %v", err)
 	}
 	if ctx.Err() != nil {
@@ -75,8 +75,8 @@ func PickAccel(ctx context.Context, image, kept string) (Accel, string, error) {
 	return accel, why, os.WriteFile(kept, []byte(key+"\n"+string(accel)+" "+why), 0o644)
 }
 
-func tryKVM(ctx context.Context, image string) error {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+func tryKVM(ctx context.Context, image, device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

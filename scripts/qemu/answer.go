@@ -20,15 +20,20 @@ type Answer struct {
 // PID 1, or an early power-off.
 var ErrNoAnswer = errors.New("the machine ended without telling how its job ended")
 
-// readAnswer reads the tar stream of the port sealbay.host (appliance/boot).
+// readAnswer reads what came through the port sealbay.host.
 func readAnswer(path string) (Answer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer f.Close()
+	return parseAnswer(f)
+}
+
+// parseAnswer reads the port's tar stream (appliance/boot).
+func parseAnswer(r io.Reader) (Answer, error) {
 	a := Answer{Files: map[string][]byte{}}
-	for t := tar.NewReader(f); ; {
+	for t := tar.NewReader(r); ; {
 		h, err := t.Next()
 		if err != nil {
 			return Answer{}, ErrNoAnswer

@@ -67,6 +67,7 @@ func (m Machine) Run(ctx context.Context, accel Accel) (Answer, error) {
 	cmd := exec.CommandContext(ctx, binary, m.args(accel, initrd, answer)...)
 	var stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &unixLines{w: m.Console}, &stderr
+	cmd.WaitDelay = 5 * time.Second
 	err = cmd.Run()
 	if ctx.Err() == context.DeadlineExceeded {
 		return Answer{}, fmt.Errorf("the machine did not end within %v", m.Limit)

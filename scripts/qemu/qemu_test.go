@@ -29,13 +29,7 @@ func TestReadAnswer(t *testing.T) {
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "answer")
-	read := func(data []byte) (Answer, error) {
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return readAnswer(path)
-	}
+	read := func(data []byte) (Answer, error) { return parseAnswer(bytes.NewReader(data)) }
 	a, err := read(b.Bytes())
 	if err != nil || a.Exit != 3 || string(a.Files["result.json"]) != "{}" {
 		t.Errorf("%+v, %v", a, err)
@@ -91,6 +85,34 @@ func TestVersion(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := checkVersion(t.Context()); err == nil || !strings.Contains(err.Error(), "Debian package qemu-system-x86") {
 		t.Errorf("none: %v", err)
+	}
+}
+
+// TestKVMHangs: where KVM is there but runs no kernel, the trial ends in time
+// and emulation is taken; the finding is kept for this boot and this QEMU.
+func TestKVMHangs(t *testing.T) {
+	dir := t.TempDir()
+	fake := "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 10.0.2' && exit 0\nexec sleep 60\n"
+	for name, text := range map[string]string{binary: fake, "kvm": "", "initramfs.cpio": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if err := tryKVM(t.Context(), dir, filepath.Join(dir, "kvm")); err == nil || !strings.Contains(err.Error(), "did not end within 5s") {
+		t.Errorf("a trial that hangs: %v", err)
+	}
+	if err := tryKVM(t.Context(), dir, filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "none: no such file") {
+		t.Errorf("a host without KVM: %v", err)
+	}
+	kept := filepath.Join(dir, "out", "accel")
+	accel, why, err := PickAccel(t.Context(), dir, kept)
+	if err != nil || accel != TCG || !strings.HasPrefix(why, "KVM: ") {
+		t.Errorf("%s because %q, %v", accel, why, err)
+	}
+	start := time.Now()
+	if again, whyAgain, err := PickAccel(t.Context(), dir, kept); err != nil || again != accel || whyAgain != why || time.Since(start) > 2*time.Second {
+		t.Errorf("the second time after %v: %s because %q, %v", time.Since(start), again, whyAgain, err)
 	}
 }
 
