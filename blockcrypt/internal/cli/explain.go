@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"syscall"
 
-	"golang.org/x/sys/unix"
 	"sealbay/blockcrypt"
 	"sealbay/blockcrypt/blockdev"
 )
@@ -23,7 +23,7 @@ var remedies = []struct {
 	{fs.ErrPermission, "; run as root"},
 	{blockdev.ErrBusy, "; unmount or release it first"},
 	{blockcrypt.ErrReadOnly, "; nothing was changed"},
-	{unix.EROFS, "; nothing was changed"},
+	{syscall.EROFS, "; nothing was changed"},
 	{blockcrypt.ErrForeignData, "; to erase it all, add --i-know-this-erases with its path or serial"},
 	{blockcrypt.ErrTooSmall, "; nothing was changed"},
 	{blockcrypt.ErrTruncated, "; restore it to its full size"},
