@@ -1,6 +1,7 @@
 package kmip_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"regexp"
@@ -88,9 +89,14 @@ func copies(t *testing.T, masked *[keyring.KeySize]byte) int {
 }
 
 func count(b []byte, masked *[keyring.KeySize]byte, limit int) (n int) {
-	for i := 0; i < limit && i+keyring.KeySize <= len(b); i++ {
+	for i := 0; i < limit; i++ {
+		next := bytes.IndexByte(b[i:limit], masked[0]^0x5c)
+		if next < 0 {
+			return n
+		}
+		i += next
 		j := 0
-		for j < keyring.KeySize && b[i+j]^0x5c == masked[j] {
+		for j < keyring.KeySize && i+j < len(b) && b[i+j]^0x5c == masked[j] {
 			j++
 		}
 		if j == keyring.KeySize {

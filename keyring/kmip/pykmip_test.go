@@ -18,6 +18,7 @@ import (
 var serverCert = keyringtest.Cert{Server: true}
 
 func TestPyKMIPSuite(t *testing.T) {
+	t.Parallel()
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	me := keyringtest.Cert{Name: "node"}
 	made := 0
@@ -41,6 +42,7 @@ func TestPyKMIPSuite(t *testing.T) {
 
 // The rows of the failure table that a key's administrator can bring about.
 func TestPyKMIPKeys(t *testing.T) {
+	t.Parallel()
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	node, stranger := keyringtest.Cert{Name: "node"}, keyringtest.Cert{Name: "stranger"}
 	admin := p.Admin(t, node)
@@ -123,6 +125,7 @@ func TestPyKMIPKeys(t *testing.T) {
 
 // The rows about certificates.
 func TestPyKMIPCertificates(t *testing.T) {
+	t.Parallel()
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	node := keyringtest.Cert{Name: "node"}
 	id, err := kmip.CreateKey(t.Context(), p.Config(t, "", node), "master")
@@ -164,6 +167,7 @@ func TestPyKMIPCertificates(t *testing.T) {
 
 // The rows about connections, of a running node.
 func TestPyKMIPConnections(t *testing.T) {
+	t.Parallel()
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	node := keyringtest.Cert{Name: "node"}
 	id, err := kmip.CreateKey(t.Context(), p.Config(t, "", node), "master")
@@ -209,6 +213,7 @@ func TestPyKMIPFetchTime(t *testing.T) {
 }
 
 func TestPyKMIPCreateErrors(t *testing.T) {
+	t.Parallel()
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	cfg := p.Config(t, "", keyringtest.Cert{Name: "node", NoUsage: true})
 	if _, err := kmip.CreateKey(t.Context(), cfg, "master"); !errors.Is(err, keyring.ErrAuth) || !strings.Contains(err.Error(), "clientAuth") {
