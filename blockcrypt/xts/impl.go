@@ -9,12 +9,12 @@ import (
 // Env is the environment variable that forces an implementation by name.
 const Env = "SEALBAY_XTS"
 
-// engine is one implementation under one key. The buffers hold at least one
-// sector and were checked; sector is in bytes, the IV of sector n is
-// iv + n*step.
+// engine is one implementation under one key. The buffers hold n sectors, at
+// least one, and were checked; sector is in bytes, the IV of sector i is
+// iv + i*step.
 type engine interface {
-	encrypt(dst, src []byte, sector int, iv, step uint64)
-	decrypt(dst, src []byte, sector int, iv, step uint64)
+	encrypt(dst, src []byte, sector, n int, iv, step uint64)
+	decrypt(dst, src []byte, sector, n int, iv, step uint64)
 	// wipe overwrites the key schedules. The engine is not used afterwards.
 	wipe()
 }

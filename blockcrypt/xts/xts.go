@@ -139,33 +139,34 @@ func newCipher(im *implementation, key []byte, o Options) (*Cipher, error) {
 // start at the same byte or do not overlap. Anything else is a bug of the
 // caller and panics, as does a closed Cipher.
 func (c *Cipher) Encrypt(dst, src []byte, iv uint64) {
-	c.check(dst, src)
-	if len(src) > 0 {
-		c.engine.encrypt(dst, src, c.sector, iv, c.step)
+	if n := c.check(dst, src); n > 0 {
+		c.engine.encrypt(dst, src, c.sector, n, iv, c.step)
 	}
 }
 
 // Decrypt is the inverse of Encrypt, under the same rules.
 func (c *Cipher) Decrypt(dst, src []byte, iv uint64) {
-	c.check(dst, src)
-	if len(src) > 0 {
-		c.engine.decrypt(dst, src, c.sector, iv, c.step)
+	if n := c.check(dst, src); n > 0 {
+		c.engine.decrypt(dst, src, c.sector, n, iv, c.step)
 	}
 }
 
-func (c *Cipher) check(dst, src []byte) {
+// check returns the number of sectors.
+func (c *Cipher) check(dst, src []byte) (n int) {
 	if c.engine == nil {
 		panic("xts: use of a closed Cipher")
 	}
 	if len(dst) != len(src) {
 		panic("xts: dst and src differ in length")
 	}
-	if len(src)%c.sector != 0 {
+	n = len(src) / c.sector
+	if n*c.sector != len(src) {
 		panic("xts: buffer is not a whole number of sectors")
 	}
 	if overlap(dst, src) {
 		panic("xts: dst and src overlap without being the same")
 	}
+	return n
 }
 
 // overlap reports whether two equally long buffers share bytes at different

@@ -17,8 +17,8 @@ const streamAlign = 64
 
 // streamFrom is the length from which a call streams: source and destination
 // together no longer fit into the second-level cache, so that what is written
-// would be gone from it before anybody reads it.
-var streamFrom = max(1<<20, cpuid.CPU.Cache.L2) / 2 // bytes
+// would be gone from it before anybody reads it. At most maxCall.
+var streamFrom = min(max(1<<20, cpuid.CPU.Cache.L2)/2, maxCall) // bytes
 
 // kernels are the functions of one implementation.
 type kernels struct {
@@ -42,29 +42,34 @@ func (k kernels) expand(data, tweak []byte) (engine, error) {
 	return &asmEngine{s, k.encrypt14, k.decrypt14}, nil
 }
 
-func (e *asmEngine) encrypt(dst, src []byte, sector int, iv, step uint64) {
-	e.run(e.enc, dst, src, sector, iv, step)
+func (e *asmEngine) encrypt(dst, src []byte, sector, n int, iv, step uint64) {
+	e.run(e.enc, dst, src, sector, n, iv, step)
 }
 
-func (e *asmEngine) decrypt(dst, src []byte, sector int, iv, step uint64) {
-	e.run(e.dec, dst, src, sector, iv, step)
+func (e *asmEngine) decrypt(dst, src []byte, sector, n int, iv, step uint64) {
+	e.run(e.dec, dst, src, sector, n, iv, step)
 }
 
-func (e *asmEngine) run(f kernel, dst, src []byte, sector int, iv, step uint64) {
+func (e *asmEngine) run(f kernel, dst, src []byte, sector, n int, iv, step uint64) {
+	if len(src) < streamFrom {
+		f(e.keys, &dst[0], &src[0], sector, n, iv, step, 0)
+		return
+	}
 	stream := 0
 	if streams(dst, src, sector) {
 		stream = 1
 	}
-	for len(src) > 0 {
-		n := min(len(src)/sector, max(1, maxCall/sector))
-		f(e.keys, &dst[0], &src[0], sector, n, iv, step, stream)
-		dst, src = dst[n*sector:], src[n*sector:]
-		iv += uint64(n) * step
+	for most := max(1, maxCall/sector); n > 0; n -= most {
+		part := min(n, most)
+		f(e.keys, &dst[0], &src[0], sector, part, iv, step, stream)
+		dst, src = dst[part*sector:], src[part*sector:]
+		iv += uint64(part) * step
 	}
 }
 
+// streams reports whether a long call may write around the caches.
 func streams(dst, src []byte, sector int) bool {
-	return len(dst) >= streamFrom && &dst[0] != &src[0] && (address(dst)|uintptr(sector))%streamAlign == 0
+	return &dst[0] != &src[0] && (address(dst)|uintptr(sector))%streamAlign == 0
 }
 
 func (e *asmEngine) wipe() { e.keys.free() }

@@ -25,14 +25,14 @@ func expandGeneric(data, tweak []byte) (engine, error) {
 	return &generic{data: d, tweak: t}, nil
 }
 
-func (g *generic) encrypt(dst, src []byte, sector int, iv, step uint64) {
-	for ; len(src) > 0; dst, src, iv = dst[sector:], src[sector:], iv+step {
+func (g *generic) encrypt(dst, src []byte, sector, n int, iv, step uint64) {
+	for ; n > 0; n, dst, src, iv = n-1, dst[sector:], src[sector:], iv+step {
 		g.sector(g.data.Encrypt, dst[:sector], src[:sector], iv)
 	}
 }
 
-func (g *generic) decrypt(dst, src []byte, sector int, iv, step uint64) {
-	for ; len(src) > 0; dst, src, iv = dst[sector:], src[sector:], iv+step {
+func (g *generic) decrypt(dst, src []byte, sector, n int, iv, step uint64) {
+	for ; n > 0; n, dst, src, iv = n-1, dst[sector:], src[sector:], iv+step {
 		g.sector(g.data.Decrypt, dst[:sector], src[:sector], iv)
 	}
 }
