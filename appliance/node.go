@@ -179,7 +179,11 @@ func (n *Node) watch(ctx context.Context) {
 func (n *Node) hotPlug(ctx context.Context) {
 	s, err := uevent.Listen()
 	if err == nil {
-		err = s.Receive(ctx, func(uevent.Event) { n.look() })
+		err = s.Receive(ctx, func(e uevent.Event) {
+			if e.Subsystem == "block" || e.Action == uevent.Lost {
+				n.look()
+			}
+		})
 	}
 	if err != nil {
 		n.log.Warn("drives that come and go are only noticed every few seconds", "interval", rescan, "error", err)

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"sealbay/appliance/internal/uevent"
 )
 
 // exitBroken is reported when the job could not be run at all.
@@ -83,7 +85,7 @@ func (b *booting) plug(release string) error {
 	if err != nil {
 		return err
 	}
-	events, err := openUevents()
+	events, err := uevent.Listen()
 	if err != nil {
 		return err
 	}

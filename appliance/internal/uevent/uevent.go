@@ -1,4 +1,4 @@
-// Package uevent hears from the kernel when drives come and go.
+// Package uevent hears from the kernel when devices come and go.
 package uevent
 
 import (
@@ -10,10 +10,12 @@ import (
 	"syscall"
 )
 
-// Event is one message of the kernel's kobject layer about a block device.
+// Event is one message of the kernel's kobject layer.
 type Event struct {
-	Action string // "add", "remove", "change", ...
-	Name   string // "vdb", without /dev
+	Action    string // "add", "remove", "change", ...
+	Subsystem string // "block", "pci", ...
+	Name      string // "vdb", without /dev; "" of a device without a node
+	Modalias  string // by which its driver is found; "" if it needs none
 }
 
 // Lost is the Action of an event that stands for others that the socket's
@@ -28,20 +30,25 @@ const (
 // Socket is an open netlink socket (netlink(7), NETLINK_KOBJECT_UEVENT).
 type Socket struct{ f *os.File }
 
+// receiveBuffer holds the burst of a box with many drives, where the caller
+// may exceed the system's limit; others get what the system allows.
+const receiveBuffer = 16 << 20 // bytes
+
 // Listen opens the socket. No privilege is needed.
 func Listen() (*Socket, error) {
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, syscall.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
-		return nil, fmt.Errorf("listening for drives that come and go: %w", os.NewSyscallError("socket", err))
+		return nil, fmt.Errorf("listening for devices that come and go: %w", os.NewSyscallError("socket", err))
 	}
 	if err := syscall.Bind(fd, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Groups: kernelGroup}); err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for drives that come and go: %w", os.NewSyscallError("bind", err)), syscall.Close(fd))
+		return nil, errors.Join(fmt.Errorf("listening for devices that come and go: %w", os.NewSyscallError("bind", err)), syscall.Close(fd))
 	}
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, receiveBuffer) // else Lost comes sooner
 	return &Socket{os.NewFile(uintptr(fd), "uevent")}, nil
 }
 
-// Receive calls heard for every event of a block device until the context
-// ends, when it returns nil, or the socket fails. It closes the socket.
+// Receive calls heard for every event until the context ends, when it returns
+// nil, or the socket fails. It closes the socket.
 func (s *Socket) Receive(ctx context.Context, heard func(Event)) error {
 	stop := context.AfterFunc(ctx, func() { s.f.Close() })
 	defer func() {
@@ -58,7 +65,7 @@ func (s *Socket) Receive(ctx context.Context, heard func(Event)) error {
 		case errors.Is(err, syscall.ENOBUFS):
 			heard(Event{Action: Lost})
 		case err != nil:
-			return fmt.Errorf("listening for drives that come and go: %w", err)
+			return fmt.Errorf("listening for devices that come and go: %w", err)
 		default:
 			if e, ok := Parse(buf[:n]); ok {
 				heard(e)
@@ -68,7 +75,7 @@ func (s *Socket) Receive(ctx context.Context, heard func(Event)) error {
 }
 
 // Parse reads a message: "add@/devices/...", then KEY=value pairs, each ended
-// by a zero byte. It reports false for what is not about a block device.
+// by a zero byte. It reports false for what does not come from the kernel.
 func Parse(msg []byte) (e Event, ok bool) {
 	for i, field := range strings.Split(string(msg), "\x00") {
 		key, value, found := strings.Cut(field, "=")
@@ -81,8 +88,10 @@ func Parse(msg []byte) (e Event, ok bool) {
 		case "DEVNAME":
 			e.Name = value
 		case "SUBSYSTEM":
-			ok = value == "block"
+			e.Subsystem = value
+		case "MODALIAS":
+			e.Modalias = value
 		}
 	}
-	return e, ok && e.Action != "" && e.Name != ""
+	return e, e.Action != "" && e.Subsystem != ""
 }

@@ -17,11 +17,11 @@ func TestParse(t *testing.T) {
 		want Event
 		ok   bool
 	}{
-		{add, Event{"add", "vdb"}, true},
-		{strings.Replace(add, "=block", "=net", 1), Event{"add", "vdb"}, false},
+		{add, Event{"add", "block", "vdb", ""}, true},
+		{strings.Replace(add, "DEVNAME=vdb", "MODALIAS=pci:v1", 1), Event{"add", "block", "", "pci:v1"}, true},
 		{"libudev\x00\xfe\xed\xca\xfe", Event{}, false},
 		{"", Event{}, false},
-		{"remove@/x\x00SUBSYSTEM=block\x00", Event{}, false},
+		{"remove@/x\x00SUBSYSTEM=block\x00", Event{Subsystem: "block"}, false},
 	} {
 		if got, ok := Parse([]byte(c.msg)); got != c.want || ok != c.ok {
 			t.Errorf("Parse(%q) = %v, %v", c.msg, got, ok)
@@ -32,8 +32,8 @@ func TestParse(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("add@/x\x00ACTION=add\x00SUBSYSTEM=block\x00DEVNAME=vdb\x00"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		if e, ok := Parse(msg); ok && (e.Action == "" || e.Name == "") {
-			t.Errorf("accepted without action or name: %+v", e)
+		if e, ok := Parse(msg); ok && (e.Action == "" || e.Subsystem == "") {
+			t.Errorf("accepted without action or subsystem: %+v", e)
 		}
 	})
 }
