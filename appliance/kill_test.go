@@ -25,7 +25,10 @@ import (
 
 // The daemon as a child process that a test kills: this program again, with
 // the environment variable set to the file of acknowledged writes.
-const hammerEnv = "SEALBAY_TEST_HAMMER"
+const (
+	hammerEnv = "SEALBAY_TEST_HAMMER"
+	noHammer  = "none" // the daemon alone
+)
 
 func TestMain(m *testing.M) {
 	if acked := os.Getenv(hammerEnv); acked != "" {
@@ -44,7 +47,9 @@ func hammeredDaemon(acked string) int {
 	}
 	n, err := New(cfg)
 	if err == nil {
-		go n.hammer(ctx, acked)
+		if acked != noHammer {
+			go n.hammer(ctx, acked)
+		}
 		err = errors.Join(n.Run(ctx), n.Close())
 	}
 	if err != nil {
