@@ -171,15 +171,29 @@ func (j *Journal) settle(ctx context.Context, c *crew, current *MasterKey, place
 	defer c.closeKey(old)
 	failed := c.each(ctx, func(ctx context.Context, d Drive) error {
 		open, err := d.Opens(ctx, old)
-		if err != nil || !open {
+		if err != nil {
 			return err
 		}
-		return moveOver(ctx, d, old, current, place)
+		if open {
+			return moveOver(ctx, d, old, current, place)
+		}
+		return tidyUp(ctx, d, current, old)
 	})
 	if failed != nil {
 		return failed[0].err
 	}
 	return nil
+}
+
+// tidyUp has a kill that failed half-way done with: the header refuses old and
+// may still list its keyslot. Where the drive waits for yet another key,
+// nothing is done.
+func tidyUp(ctx context.Context, d Drive, current, old *MasterKey) error {
+	open, err := d.Opens(ctx, current)
+	if err != nil || !open {
+		return err
+	}
+	return kill(ctx, d, current, old)
 }
 
 // strike takes a drive off the lists and wipes what is then needed no more.
