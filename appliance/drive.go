@@ -27,6 +27,7 @@ type drive struct {
 	known     bool       // in drives.json, or opened by our key since start
 	fresh     bool       // formatted since start
 	copied    uint64     // generation of the header copy on the boot drive
+	beheaded  bool       // both header copies are damaged; the one on the boot drive may mend it
 }
 
 func (d *drive) ours() bool { return d.rec.UUID != "" }
@@ -68,6 +69,7 @@ func look(found *sysblock.Drive) looked {
 type looked struct {
 	rec           record
 	state, detail string
+	corrupt       bool // there was a LUKS2 header, and neither copy is whole
 }
 
 func identify(dev blockdev.Device, found *sysblock.Drive) looked {
@@ -80,7 +82,7 @@ func identify(dev blockdev.Device, found *sysblock.Drive) looked {
 	case errors.Is(err, blockcrypt.ErrTooSmall), errors.Is(err, blockcrypt.ErrNotSealbay):
 		return looked{state: rest.DriveForeign, detail: err.Error()}
 	case !errors.Is(err, blockcrypt.ErrNoHeader):
-		return looked{state: rest.DriveFailed, detail: err.Error()}
+		return looked{state: rest.DriveFailed, detail: err.Error(), corrupt: errors.Is(err, blockcrypt.ErrCorrupt)}
 	}
 	what, err := blockcrypt.FindData(dev)
 	switch {

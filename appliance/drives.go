@@ -119,7 +119,13 @@ func (t *table) dropGone(attached map[string]*sysblock.Drive) (changed bool) {
 // admit puts a drive that came into the table.
 func (t *table) admit(found *sysblock.Drive, l looked) {
 	d := t.byUUID(l.rec.UUID)
+	if l.corrupt {
+		d = t.byPlace(found)
+	}
 	switch {
+	case d != nil && l.corrupt:
+		d.found, d.refused, d.beheaded = found, keyring.ID{}, true
+		d.set(l.state, l.detail)
 	case d != nil && d.found != nil:
 		d = &drive{found: found, state: rest.DriveForeign, detail: "has the same UUID as " + d.found.Path + ": a copy; take one of them out"}
 		t.drives = append(t.drives, d)
@@ -131,6 +137,21 @@ func (t *table) admit(found *sysblock.Drive, l looked) {
 		t.drives = append(t.drives, d)
 	}
 	t.log.Info("drive seen", "drive", d.name(), "state", d.state, "detail", d.detail)
+}
+
+// byPlace finds the absent drive that a drive without a readable header is, by
+// serial number and size.
+func (t *table) byPlace(found *sysblock.Drive) (hit *drive) {
+	for _, d := range t.drives {
+		if d.found != nil || !d.known || found.Serial == "" || d.rec.Serial != found.Serial || d.rec.Size != found.Size {
+			continue
+		}
+		if hit != nil {
+			return nil // two of them: not for us to guess
+		}
+		hit = d
+	}
+	return hit
 }
 
 func (t *table) byUUID(uuid string) *drive {
@@ -156,7 +177,7 @@ func (t *table) closed(key *keyring.MasterKey) (closed []*drive) {
 // unlock opens the drives given. One that fails does not keep the others. The
 // caller holds hands.
 func (t *table) unlock(closed []*drive, key *keyring.MasterKey) error {
-	for i, err := range parallel(closed, func(d *drive) error { return d.unlock(key) }) {
+	for i, err := range parallel(closed, func(d *drive) error { return t.mendAndUnlock(d, key) }) {
 		d := closed[i]
 		if err != nil {
 			if errors.Is(err, blockcrypt.ErrWrongKey) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"sealbay/blockcrypt"
+	"sealbay/keyring"
 	"sealbay/keyring/durable"
 )
 
@@ -60,4 +61,26 @@ func (h *headers) drop(uuid string) error {
 		return err
 	}
 	return nil
+}
+
+// mendAndUnlock writes the copy on the boot drive over a header whose own
+// copies are both damaged, and opens the drive, which proves it right.
+func (t *table) mendAndUnlock(d *drive, key *keyring.MasterKey) error {
+	if !d.beheaded {
+		return d.unlock(key)
+	}
+	err := d.attach()
+	if err != nil {
+		return err
+	}
+	b, err := t.headers.load(d.rec.UUID)
+	if err == nil {
+		err = blockcrypt.RestoreHeader(d.dev, b, blockcrypt.RestoreOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("both header copies of %s are damaged, and the copy on the boot drive does not mend them: %w", d.name(), err)
+	}
+	d.beheaded, d.copied = false, 0
+	t.log.Warn("both header copies of a drive were damaged; written anew from the copy on the boot drive", "drive", d.name())
+	return d.unlock(key)
 }
