@@ -52,7 +52,7 @@ func newFake(t testing.TB, fd, depth int) *fake {
 	return f
 }
 
-func (f *fake) enter(submit, wait, _ uint32) (int, unix.Errno) {
+func (f *fake) enter(submit, wait, _ uint32, _ bool) (int, unix.Errno) {
 	if e := f.refuse(); e != 0 {
 		return 0, e
 	}

@@ -23,9 +23,14 @@ type queue struct {
 	fixed  bool     // o.Buffers is registered
 	base   uintptr  // where o.Buffers starts
 	seq    uint64
+	since  int64 // when the kernel was last entered to wait; see Stamps
+	short  bool  // the last wait was short, so the next will be
 	broken error // what the ring failed with for good
 	closed bool
 }
+
+// shortWait is the longest wait that the Go runtime need not know of; ns.
+const shortWait = 200_000
 
 // bufferChunk is the most memory that one registered buffer may hold; bytes
 // (io_uring_register(2)). A larger arena takes several.
@@ -173,12 +178,14 @@ func (q *queue) exchange(least int) (later bool, err error) {
 	if q.ring.pending == 0 && wait == 0 && !q.ring.waiting() {
 		return false, nil
 	}
+	q.since = blockdev.Now()
 	q.stampIssued()
-	switch err := q.ring.enter(uint32(wait)); err {
+	switch err := q.ring.enter(uint32(wait), q.short || wait == 0); err {
 	case nil:
 	case unix.EINTR, unix.EAGAIN, unix.EBUSY:
 		// A signal, no memory for a request just now, or completions to be
 		// reaped first: what was not taken is still pending.
+		q.short = false
 		return true, nil
 	case unix.EEXIST:
 		return false, errors.New("io_uring: the queue is used from another thread: its goroutine must be locked to the one that opened it")
@@ -189,12 +196,8 @@ func (q *queue) exchange(least int) (later bool, err error) {
 }
 
 func (q *queue) stampIssued() {
-	if len(q.fresh) == 0 {
-		return
-	}
-	now := blockdev.Now()
 	for _, i := range q.fresh {
-		q.places[i].r.Stamps.Issued = now
+		q.places[i].r.Stamps.Issued = q.since
 	}
 	q.fresh = q.fresh[:0]
 }
@@ -229,6 +232,7 @@ func (q *queue) collect(done []*blockdev.Request) (n int) {
 		return 0
 	}
 	now := blockdev.Now()
+	q.short = now-q.since < shortWait
 	for ; n < len(done) && len(q.ready) > 0; n++ {
 		last := len(q.ready) - 1
 		done[n] = q.release(q.ready[last], now)

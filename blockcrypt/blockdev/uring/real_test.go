@@ -86,6 +86,76 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// A wait of which the Go runtime was not told must end when the runtime wants
+// the thread: to stop the world, or to let another goroutine run on the only
+// processor.
+func TestShortWaitLetsGo(t *testing.T) {
+	for name, want := range map[string]func(){
+		"stop the world": runtime.GC,
+		"other goroutines": func() {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			for range 20 {
+				runtime.Gosched()
+			}
+		},
+	} {
+		r, started, ended := (*ring)(nil), make(chan error, 1), make(chan error, 1)
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var err error
+			r, err = newRing(1, 0)
+			started <- err
+			if err == nil {
+				ended <- errors.Join(r.enter(1, true), r.close()) // nothing will ever complete
+			}
+		}()
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		begin := time.Now()
+		want()
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+		select {
+		case err := <-ended:
+			if !errors.Is(err, unix.EINTR) {
+				t.Errorf("%s: the wait ended with %v, want EINTR", name, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: the wait never ended", name)
+		}
+	}
+}
+
+// On a device that cannot take requests without blocking, depth 1 makes
+// blocking calls, which the engine's name says.
+func TestNoWait(t *testing.T) {
+	for name, want := range map[string]string{"loop over file": "io_uring", "tmpfs": "io_uring, blocking at depth 1"} {
+		d := mustOpen(t, targets[name](t), Options{})
+		if got := d.Info().Engine; got != want {
+			t.Errorf("%s: engine %q, want %q", name, got, want)
+		}
+		for _, depth := range []int{1, 2} {
+			q, err := d.OpenQueue(blockdev.QueueOptions{Depth: depth})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ring := q.(*queue); ring != (want == "io_uring" || depth > 1) {
+				t.Errorf("%s at depth %d: queue %T", name, depth, q)
+			}
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // rounds returns a function that sends depth requests of n bytes and reaps
 // them.
 func rounds(t testing.TB, path string, depth, n int, op blockdev.Op, flags blockdev.Flags) func() {

@@ -46,6 +46,10 @@ type device struct {
 	node *osdev.Node
 	o    Options // Poll and Passthrough only where the device offers them
 	nvme *namespace
+	// blocks: the device takes no request without blocking, so io_uring
+	// would give each to a worker thread, which for one at a time is slower
+	// than to block: 6.8 us against 2.9 for 4 KiB on zram.
+	blocks bool
 }
 
 // Open opens the file or block device at path, as direct.Open does. It fails
@@ -81,11 +85,15 @@ func (d *device) ask() {
 		}
 		d.nvme = ns
 	}
-	if d.nvme != nil {
+	switch d.blocks = d.node.Blocks(); {
+	case d.nvme != nil && d.o.Poll:
+		d.node.Info.Engine += "+nvme+poll"
+	case d.nvme != nil:
 		d.node.Info.Engine += "+nvme"
-	}
-	if d.o.Poll {
+	case d.o.Poll:
 		d.node.Info.Engine += "+poll"
+	case d.blocks:
+		d.node.Info.Engine += ", blocking at depth 1"
 	}
 }
 
@@ -106,7 +114,7 @@ func (d *device) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a queue of %s: %w", d.node.Info.Path, err)
 	}
-	if o.AnyThread {
+	if o.AnyThread || d.blocks && o.Depth == 1 {
 		return direct.NewQueue(d.node, o), nil
 	}
 	q, err := newQueue(d, o)

@@ -114,6 +114,19 @@ func (n *Node) canPunch(size int64) bool {
 	return unix.Fallocate(n.FD, mode, behind, blockdev.PageSize) == nil
 }
 
+// Blocks asks whether a request may block whoever makes it: preadv2(2) of a
+// device or file that can do without answers RWF_NOWAIT with data or EAGAIN,
+// others with EOPNOTSUPP.
+func (n *Node) Blocks() bool {
+	buf, err := unix.Mmap(-1, 0, blockdev.PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return false
+	}
+	_, err = unix.Preadv2(n.FD, [][]byte{buf[:min(n.Info.Sector, len(buf))]}, 0, unix.RWF_NOWAIT)
+	_ = unix.Munmap(buf) // it was mapped
+	return err == unix.EOPNOTSUPP
+}
+
 func ioctl(fd int, req uintptr, arg unsafe.Pointer) error {
 	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg)); e != 0 {
 		return e
