@@ -105,6 +105,10 @@ func (m *mover) prepare(ctx context.Context, r Rotation) error {
 	if err := m.journal.setActive(m.at(intent)); err != nil {
 		return err
 	}
+	// A prepared key that no journal tells of was never in force: nothing needs it.
+	if err := r.To.Abort(ctx); err != nil {
+		return err
+	}
 	key, info, err := r.To.Prepare(ctx, r.Want)
 	if err == nil && key.Equal(m.old) {
 		err = fmt.Errorf("%v holds the same bytes as the current key: a rotation needs another key", info.Ref)

@@ -649,6 +649,20 @@ func TestLyingDrives(t *testing.T) {
 	}
 }
 
+// The journal was lost with a key prepared: the next rotation drops it.
+func TestStrayPreparedKey(t *testing.T) {
+	n := newNode(t, keyring.Local, 2)
+	stray, _, err := local.New(n.folder).Prepare(t.Context(), keyring.NewKey{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.rotate(keyring.Local, keyring.NewKey{}); err != nil {
+		t.Fatal(err)
+	}
+	n.settled("rotated")
+	n.noTrace(stray)
+}
+
 // A drive is away during two rotations and comes back.
 func TestAbsentDrive(t *testing.T) {
 	for _, second := range []keyring.Type{keyring.Local, keyring.KMS} {

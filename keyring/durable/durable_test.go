@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,6 +115,34 @@ func TestLooseFolder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The command that mends is tried: it is for the shell.
+func TestMendingCommand(t *testing.T) {
+	f, dir := make1(t)
+	for _, name := range []string{"plain", "it's a name", "$(false)"} {
+		path := filepath.Join(dir, name)
+		for _, loosen := range []func() error{
+			func() error { return os.Chmod(path, 0o644) },
+			func() error { return os.Chown(path, 4242, -1) },
+			func() error { return relink(path) },
+		} {
+			if err := errors.Join(os.RemoveAll(path), os.RemoveAll(path+".real"), os.WriteFile(path, []byte("x"), 0o600), loosen()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := f.Read(name, make([]byte, 9))
+			var loose *durable.LooseError
+			if !errors.As(err, &loose) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if out, err := exec.Command("sh", "-c", loose.Mend).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", loose.Mend, err, out)
+			}
+			if n, err := f.Read(name, make([]byte, 9)); n != 1 || err != nil {
+				t.Errorf("after %s: %v", loose.Mend, err)
+			}
+		}
 	}
 }
 

@@ -70,17 +70,17 @@ func checkFolder(path string, st Stat, uid uint32, last bool) error {
 	perm := st.Mode.Perm()
 	switch {
 	case st.Mode&fs.ModeSymlink != 0:
-		return &LooseError{path, "a symbolic link", "a folder reached without one", "name the folder itself, see: readlink -f " + path}
+		return &LooseError{path, "a symbolic link", "a folder reached without one", "name the folder itself, see: readlink -f " + quote(path)}
 	case !st.Mode.IsDir():
 		return fmt.Errorf("opening folder %s: not a folder", path)
 	case last && st.UID != uid:
-		return &LooseError{path, owner(st.UID), owner(uid), fmt.Sprintf("chown %d %s", uid, path)}
+		return &LooseError{path, owner(st.UID), owner(uid), fmt.Sprintf("chown %d %s", uid, quote(path))}
 	case last && perm != 0o700:
-		return &LooseError{path, mode(perm), "mode 0700", "chmod 0700 " + path}
+		return &LooseError{path, mode(perm), "mode 0700", "chmod 0700 " + quote(path)}
 	case st.UID != 0 && st.UID != uid:
-		return &LooseError{path, owner(st.UID), owner(0), "chown 0 " + path}
+		return &LooseError{path, owner(st.UID), owner(0), "chown 0 " + quote(path)}
 	case perm&0o022 != 0 && st.Mode&fs.ModeSticky == 0:
-		return &LooseError{path, mode(perm), "no write permission for group and others", "chmod go-w " + path}
+		return &LooseError{path, mode(perm), "no write permission for group and others", "chmod go-w " + quote(path)}
 	}
 	return nil
 }
@@ -88,18 +88,26 @@ func checkFolder(path string, st Stat, uid uint32, last bool) error {
 func checkFile(path string, st Stat, uid uint32) error {
 	switch {
 	case st.Mode&fs.ModeSymlink != 0:
-		return &LooseError{path, "a symbolic link", "the file itself", fmt.Sprintf("t=$(readlink -f %s) && rm %s && mv \"$t\" %s", path, path, path)}
+		return &LooseError{path, "a symbolic link", "the file itself", fmt.Sprintf("t=$(readlink -f %[1]s) && rm %[1]s && mv \"$t\" %[1]s", quote(path))}
 	case !st.Mode.IsRegular():
-		return &LooseError{path, "not a regular file", "one", "ls -l " + path}
+		return &LooseError{path, "not a regular file", "one", "ls -l " + quote(path)}
 	case st.UID != uid:
-		return &LooseError{path, owner(st.UID), owner(uid), fmt.Sprintf("chown %d %s", uid, path)}
+		return &LooseError{path, owner(st.UID), owner(uid), fmt.Sprintf("chown %d %s", uid, quote(path))}
 	case st.Mode.Perm() != 0o600:
-		return &LooseError{path, mode(st.Mode.Perm()), "mode 0600", "chmod 0600 " + path}
+		return &LooseError{path, mode(st.Mode.Perm()), "mode 0600", "chmod 0600 " + quote(path)}
 	case st.Links != 1:
 		return &LooseError{path, fmt.Sprintf("%d links", st.Links), "one link",
-			fmt.Sprintf("find / -xdev -samefile %s, then remove the others", path)}
+			fmt.Sprintf("find / -xdev -samefile %s, then remove the others", quote(path))}
 	}
 	return nil
+}
+
+// quote makes of a path one word for the shell.
+func quote(path string) string {
+	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./") == "" {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 func mode(m fs.FileMode) string { return fmt.Sprintf("mode %04o", m) }

@@ -68,11 +68,11 @@ func (s *Store) Create() error {
 // Import stores a copy of key, of a recovery bundle say, as the current key.
 // ErrExists if there is one.
 func (s *Store) Import(key *keyring.MasterKey) error {
-	return s.update(func(f *keys) error {
+	return s.update(func(f *keys) (bool, error) {
 		if f.find(current) >= 0 {
-			return ErrExists
+			return false, ErrExists
 		}
-		return f.add(current, key)
+		return true, f.add(current, key)
 	})
 }
 
@@ -121,13 +121,15 @@ func (s *Store) Prepare(_ context.Context, want keyring.NewKey) (*keyring.Master
 		return nil, keyring.KeyInfo{}, err
 	}
 	var created time.Time
-	err = s.update(func(f *keys) error {
+	err = s.update(func(f *keys) (bool, error) {
 		if f.find(prepared) >= 0 {
-			return s.say(keyring.ErrPrepared)
+			return false, s.say(keyring.ErrPrepared)
 		}
-		err := f.add(prepared, key)
+		if err := f.add(prepared, key); err != nil {
+			return false, err
+		}
 		created = f.entries[len(f.entries)-1].created
-		return err
+		return true, nil
 	})
 	if err != nil {
 		return nil, keyring.KeyInfo{}, errors.Join(err, key.Close())
@@ -137,31 +139,37 @@ func (s *Store) Prepare(_ context.Context, want keyring.NewKey) (*keyring.Master
 
 // Commit makes the prepared key current and the current one retained.
 func (s *Store) Commit(_ context.Context, ref keyring.Ref) error {
-	return s.turn(ref, func(f *keys, i int) {
-		if c := f.find(current); c >= 0 {
+	return s.turn(ref, func(f *keys, i int) bool {
+		c := f.find(current)
+		if c == i {
+			return false
+		}
+		if c >= 0 {
 			f.entries[c].role = retained
 		}
 		f.entries[i].role = current
+		return true
 	})
 }
 
 // Retain makes the prepared key a retained one.
 func (s *Store) Retain(_ context.Context, ref keyring.Ref) error {
-	return s.turn(ref, func(f *keys, i int) {
-		if f.entries[i].role == prepared {
-			f.entries[i].role = retained
+	return s.turn(ref, func(f *keys, i int) bool {
+		if f.entries[i].role != prepared {
+			return false
 		}
+		f.entries[i].role = retained
+		return true
 	})
 }
 
-func (s *Store) turn(ref keyring.Ref, change func(f *keys, i int)) error {
-	return s.update(func(f *keys) error {
+func (s *Store) turn(ref keyring.Ref, change func(f *keys, i int) bool) error {
+	return s.update(func(f *keys) (bool, error) {
 		i := f.index(ref)
 		if i < 0 {
-			return fmt.Errorf("turning to %v: %w", ref, s.say(keyring.ErrNoKey))
+			return false, fmt.Errorf("turning to %v: %w", ref, s.say(keyring.ErrNoKey))
 		}
-		change(f, i)
-		return nil
+		return change(f, i), nil
 	})
 }
 
@@ -176,16 +184,14 @@ func (s *Store) Discard(_ context.Context, ref keyring.Ref) error {
 }
 
 func (s *Store) drop(pick func(*keys) int) error {
-	err := s.update(func(f *keys) error {
-		if i := pick(f); i >= 0 {
-			f.entries = slices.Delete(f.entries, i, i+1)
+	return s.update(func(f *keys) (bool, error) {
+		i := pick(f)
+		if i < 0 {
+			return false, nil
 		}
-		return nil
+		f.entries = slices.Delete(f.entries, i, i+1)
+		return true, nil
 	})
-	if errors.Is(err, keyring.ErrNoKey) { // nothing there to drop
-		return nil
-	}
-	return err
 }
 
 // Health returns what the last Fetch found.
@@ -206,9 +212,10 @@ func (s *Store) note(err error) {
 
 func (s *Store) say(err error) error { return fmt.Errorf("%s: %w", s.Path(), err) }
 
-// update changes the file by one durable replacement; a file left without a
-// key is removed. A missing file counts as one without keys.
-func (s *Store) update(change func(*keys) error) error {
+// update changes the file by one durable replacement, if change says that
+// there is something to change; a file left without a key is removed. A
+// missing file counts as one without keys.
+func (s *Store) update(change func(*keys) (bool, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, err := s.read()
@@ -219,14 +226,10 @@ func (s *Store) update(change func(*keys) error) error {
 		return err
 	}
 	defer f.close()
-	before := len(f.entries)
-	if err := change(f); err != nil {
+	if changed, err := change(f); err != nil || !changed {
 		return err
 	}
 	if len(f.entries) == 0 {
-		if before == 0 {
-			return nil
-		}
 		return s.folder.Remove(FileName)
 	}
 	return s.write(f)

@@ -132,6 +132,28 @@ func TestReplacedFileIsOverwritten(t *testing.T) {
 	}
 }
 
+// What is so already is not written again.
+func TestRepeatedOperationsDoNotWrite(t *testing.T) {
+	disk, refs := prepared(t, true)
+	f, err := disk.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ctx := local.New(f), t.Context()
+	for _, op := range []func() error{
+		func() error { return s.Commit(ctx, refs[1]) },
+		func() error { return s.Abort(ctx) },
+		func() error { return s.Retain(ctx, refs[0]) },
+		func() error { return s.Discard(ctx, refs[0]) },
+	} {
+		first := op()
+		calls := disk.Calls()
+		if again := op(); errors.Join(first, again) != nil && !errors.Is(again, keyring.ErrNoKey) || disk.Calls() != calls {
+			t.Errorf("%v, again %v with %d writes", first, again, disk.Calls()-calls)
+		}
+	}
+}
+
 func TestRetainedKeysOfManyRotations(t *testing.T) {
 	s, _ := create(t)
 	var all []keyring.Ref
