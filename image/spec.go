@@ -51,6 +51,7 @@ func Default() (Spec, error) {
 			"sealbay/appliance/cmd/qq":       "/bin/qq",
 			"sealbay/appliance/cmd/sealbayd": "/bin/sealbayd",
 			"sealbay/bench/cmd/sealbench":    "/bin/sealbench",
+			"sealbay/blockcrypt/cmd/sealvol": "/bin/sealvol",
 		},
 		Files: []initramfs.File{
 			{Name: "/sbin/modprobe", Target: "/init"}, // the kernel calls it for what it misses
