@@ -61,13 +61,24 @@ func Tmpfs(t testing.TB) string {
 }
 
 // Loop makes a real block device of the file at path, with direct I/O to it
-// and sectors of that many bytes, and takes it away after the test.
+// and sectors of that many bytes, and takes it away after the test, or when
+// the test is killed: detached while we hold it open, it stays until the last
+// descriptor is gone (loop(4), LO_FLAGS_AUTOCLEAR).
 func Loop(t testing.TB, path string, sector int, more ...string) string {
 	t.Helper()
 	RequireRoot(t)
 	args := append([]string{"--find", "--show", "--direct-io=on", "--sector-size", strconv.Itoa(sector)}, more...)
 	dev := strings.TrimSpace(Command(t, "mount", "losetup", append(args, path)...))
-	t.Cleanup(func() { Command(t, "mount", "losetup", "--detach", dev) })
+	hold, err := os.Open(dev)
+	Command(t, "mount", "losetup", "--detach", dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := hold.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return dev
 }
 

@@ -253,7 +253,7 @@ const helperEnv = "SEALBAY_TEST_LOAD"
 
 func kill(t *testing.T, path string, after time.Duration) {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^TestLoadHelper$")
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLoadHelper$")
 	c.Env = append(os.Environ(), helperEnv+"="+path)
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -288,7 +288,7 @@ func TestLoadHelper(t *testing.T) {
 	load := rounds(t, path, 16, 1<<20, blockdev.Write, 0)
 	load()
 	fmt.Println("running")
-	for {
+	for start := time.Now(); time.Since(start) < time.Minute; { // should the killer be killed first
 		load()
 	}
 }
