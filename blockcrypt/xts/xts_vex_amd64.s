@@ -23,27 +23,16 @@ DATA rotate2<>+24(SB)/8, $0x0d0c0b0a09080706
 GLOBL rotate2<>(SB), RODATA|NOPTR, $32
 
 // func encrypt10VAES256(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AVX, AVX2, CMOV, MMX+, VAES
-TEXT ·encrypt10VAES256(SB), $1112-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 1040(DX)
+// Requires: AVX, AVX2, MMX+, VAES
+TEXT ·encrypt10VAES256(SB), $1104-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -304,191 +293,178 @@ sector:
 
 turn:
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y2, Y2
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y3, Y3
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y4, Y4
-	PREFETCHT0     (R14)
+	VMOVDQA        (SI), Y9
 	VAESENC        Y8, Y5, Y5
-	PREFETCHT0     64(R14)
+	VMOVDQA        32(SI), Y10
 	VAESENC        Y8, Y6, Y6
-	PREFETCHT0     128(R14)
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y7, Y7
-	PREFETCHT0     192(R14)
+	VPSHUFB        Y14, Y9, Y9
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        (SI), Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        32(SI), Y10
-	VAESENC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y4, Y4
 	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, (DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y10, 32(DI)
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        64(SI), Y9
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        96(SI), Y10
+	VAESENC        Y8, Y7, Y7
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        64(SI), Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        96(SI), Y10
-	VAESENC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y3, Y3
 	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y13, Y11, Y11
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y9, 64(DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y10, 96(DI)
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        128(SI), Y9
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        160(SI), Y10
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        128(SI), Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        160(SI), Y10
-	VAESENC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VMOVDQA        Y10, 160(DI)
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        192(SI), Y9
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        192(SI), Y9
-	VAESENC        Y8, Y1, Y1
 	VMOVDQA        224(SI), Y10
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VMOVDQA        Y9, 192(DI)
+	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 288(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around1
+	CMPQ           stream+56(FP), $0x00
+	JNE            around1
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -710,202 +686,190 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y2, Y2
-	CMPQ           R14, R10
-	CMOVQCC        R9, R14
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y3, Y3
-	PREFETCHT0     (R14)
-	VAESENC        Y8, Y4, Y4
-	PREFETCHT0     64(R14)
-	VAESENC        Y8, Y5, Y5
-	PREFETCHT0     128(R14)
-	PREFETCHT0     192(R14)
-	VAESENC        Y8, Y6, Y6
+	PREFETCHT0     704(R9)
 	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	ADDQ           $+16, CX
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        Y9, Y10
+	VAESENC        Y8, Y6, Y6
+	VPSRLQ         $0x3f, Y9, Y11
+	VPSLLQ         $0x01, Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        Y9, Y10
-	VPSRLQ         $0x3f, Y9, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y6, Y6
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        Y9, (DI)
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VMOVDQA        Y9, (DI)
-	VAESENC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x02, Y9, Y9
+	VAESENC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VMOVDQA        Y9, 32(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y1, Y1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        Y8, Y6, Y6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSHUFD        $0x4e, Y11, Y11
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y9, 96(DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 240(AX), Y8
-	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 240(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        64(DI), Y9
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        96(DI), Y10
 	VAESENC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x38, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y3, Y3
 	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y5, Y5
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
@@ -913,9 +877,8 @@ full:
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 288(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -987,202 +950,190 @@ copyin:
 	JB             copyin
 	LEAQ           512(DX), BX
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (BX), Y0
+	VPXOR          (BX), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(BX), Y1
+	VPXOR          32(BX), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(BX), Y2
+	VPXOR          64(BX), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(BX), Y3
+	VPXOR          96(BX), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(BX), Y4
+	VPXOR          128(BX), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(BX), Y5
+	VPXOR          160(BX), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(BX), Y6
+	VPXOR          192(BX), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(BX), Y7
+	VPXOR          224(BX), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y2, Y2
-	CMPQ           R14, R10
-	CMOVQCC        R9, R14
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y3, Y3
-	PREFETCHT0     (R14)
-	VAESENC        Y8, Y4, Y4
-	PREFETCHT0     64(R14)
-	VAESENC        Y8, Y5, Y5
-	PREFETCHT0     128(R14)
-	PREFETCHT0     192(R14)
-	VAESENC        Y8, Y6, Y6
+	PREFETCHT0     704(R9)
 	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	ADDQ           $+16, CX
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        Y9, Y10
+	VAESENC        Y8, Y6, Y6
+	VPSRLQ         $0x3f, Y9, Y11
+	VPSLLQ         $0x01, Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        Y9, Y10
-	VPSRLQ         $0x3f, Y9, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y6, Y6
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        Y9, (DI)
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VMOVDQA        Y9, (DI)
-	VAESENC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x02, Y9, Y9
+	VAESENC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VMOVDQA        Y9, 32(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y1, Y1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        Y8, Y6, Y6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSHUFD        $0x4e, Y11, Y11
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y9, 96(DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 240(AX), Y8
-	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y1, Y1
+	VBROADCASTI128 240(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        64(DI), Y9
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        96(DI), Y10
 	VAESENC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x38, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y3, Y3
 	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y5, Y5
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
@@ -1238,9 +1189,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -1249,27 +1199,16 @@ return:
 	RET
 
 // func decrypt10VAES256(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AVX, AVX2, CMOV, MMX+, VAES
-TEXT ·decrypt10VAES256(SB), $1112-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 1040(DX)
+// Requires: AVX, AVX2, MMX+, VAES
+TEXT ·decrypt10VAES256(SB), $1104-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -1530,191 +1469,178 @@ sector:
 
 turn:
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y2, Y2
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y3, Y3
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y4, Y4
-	PREFETCHT0     (R14)
+	VMOVDQA        (SI), Y9
 	VAESDEC        Y8, Y5, Y5
-	PREFETCHT0     64(R14)
+	VMOVDQA        32(SI), Y10
 	VAESDEC        Y8, Y6, Y6
-	PREFETCHT0     128(R14)
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
-	PREFETCHT0     192(R14)
+	VPSHUFB        Y14, Y9, Y9
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        (SI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        32(SI), Y10
-	VAESDEC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
 	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, (DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y10, 32(DI)
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        64(SI), Y9
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        96(SI), Y10
+	VAESDEC        Y8, Y7, Y7
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        64(SI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        96(SI), Y10
-	VAESDEC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y3, Y3
 	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y13, Y11, Y11
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y9, 64(DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y10, 96(DI)
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        128(SI), Y9
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        160(SI), Y10
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        128(SI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        160(SI), Y10
-	VAESDEC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        Y10, 160(DI)
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        192(SI), Y9
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        192(SI), Y9
-	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        224(SI), Y10
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        Y9, 192(DI)
+	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 528(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around1
+	CMPQ           stream+56(FP), $0x00
+	JNE            around1
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -1936,202 +1862,190 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y2, Y2
-	CMPQ           R14, R10
-	CMOVQCC        R9, R14
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y3, Y3
-	PREFETCHT0     (R14)
-	VAESDEC        Y8, Y4, Y4
-	PREFETCHT0     64(R14)
-	VAESDEC        Y8, Y5, Y5
-	PREFETCHT0     128(R14)
-	PREFETCHT0     192(R14)
-	VAESDEC        Y8, Y6, Y6
+	PREFETCHT0     704(R9)
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	ADDQ           $+16, CX
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        Y9, Y10
+	VAESDEC        Y8, Y6, Y6
+	VPSRLQ         $0x3f, Y9, Y11
+	VPSLLQ         $0x01, Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        Y9, Y10
-	VPSRLQ         $0x3f, Y9, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        Y9, (DI)
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VMOVDQA        Y9, (DI)
-	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x02, Y9, Y9
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        Y9, 32(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSHUFD        $0x4e, Y11, Y11
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y9, 96(DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 480(AX), Y8
-	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
+	VBROADCASTI128 480(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        64(DI), Y9
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        96(DI), Y10
 	VAESDEC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x38, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
@@ -2139,9 +2053,8 @@ full:
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 528(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -2213,202 +2126,190 @@ copyin:
 	JB             copyin
 	LEAQ           512(DX), BX
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (BX), Y0
+	VPXOR          (BX), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(BX), Y1
+	VPXOR          32(BX), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(BX), Y2
+	VPXOR          64(BX), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(BX), Y3
+	VPXOR          96(BX), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(BX), Y4
+	VPXOR          128(BX), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(BX), Y5
+	VPXOR          160(BX), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(BX), Y6
+	VPXOR          192(BX), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(BX), Y7
+	VPXOR          224(BX), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y2, Y2
-	CMPQ           R14, R10
-	CMOVQCC        R9, R14
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y3, Y3
-	PREFETCHT0     (R14)
-	VAESDEC        Y8, Y4, Y4
-	PREFETCHT0     64(R14)
-	VAESDEC        Y8, Y5, Y5
-	PREFETCHT0     128(R14)
-	PREFETCHT0     192(R14)
-	VAESDEC        Y8, Y6, Y6
+	PREFETCHT0     704(R9)
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	ADDQ           $+16, CX
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        Y9, Y10
+	VAESDEC        Y8, Y6, Y6
+	VPSRLQ         $0x3f, Y9, Y11
+	VPSLLQ         $0x01, Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        Y9, Y10
-	VPSRLQ         $0x3f, Y9, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        Y9, (DI)
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VMOVDQA        Y9, (DI)
-	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x02, Y9, Y9
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        Y9, 32(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        Y8, Y6, Y6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSHUFD        $0x4e, Y11, Y11
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y9, 96(DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        (DI), Y9
-	VBROADCASTI128 480(AX), Y8
-	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
+	VBROADCASTI128 480(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        64(DI), Y9
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        96(DI), Y10
 	VAESDEC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x38, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y11, Y10, Y10
@@ -2464,9 +2365,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -2475,27 +2375,16 @@ return:
 	RET
 
 // func encrypt14VAES256(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AVX, AVX2, CMOV, MMX+, VAES
-TEXT ·encrypt14VAES256(SB), $1112-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 1040(DX)
+// Requires: AVX, AVX2, MMX+, VAES
+TEXT ·encrypt14VAES256(SB), $1104-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -2792,212 +2681,200 @@ sector:
 
 turn:
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
 	VAESENC        Y8, Y4, Y4
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y5, Y5
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y6, Y6
-	PREFETCHT0     (R14)
 	VAESENC        Y8, Y7, Y7
+	VMOVDQA        (SI), Y9
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	PREFETCHT0     64(R14)
-	VAESENC        Y8, Y1, Y1
-	PREFETCHT0     128(R14)
-	VAESENC        Y8, Y2, Y2
-	PREFETCHT0     192(R14)
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
-	VMOVDQA        (SI), Y9
-	VAESENC        Y8, Y5, Y5
 	VMOVDQA        32(SI), Y10
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y3, Y3
+	VPSHUFB        Y14, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPSRLQ         $0x30, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VPSHUFB        Y14, Y10, Y10
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
+	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y2, Y2
 	VAESENC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y12
+	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y4, Y4
-	VPSRLDQ        $0x08, Y11, Y11
+	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y5, Y5
 	VAESENC        Y8, Y6, Y6
-	VPXOR          Y12, Y9, Y9
+	VMOVDQA        Y10, 32(DI)
 	VAESENC        Y8, Y7, Y7
-	VPXOR          Y11, Y10, Y10
+	VMOVDQA        64(SI), Y9
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        Y10, 32(DI)
-	VAESENC        Y8, Y3, Y3
-	VMOVDQA        64(SI), Y9
-	VAESENC        Y8, Y4, Y4
 	VMOVDQA        96(SI), Y10
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPSRLQ         $0x30, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPSHUFB        Y14, Y10, Y10
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y4, Y4
 	VAESENC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
+	VMOVDQA        Y10, 96(DI)
 	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        Y9, 64(DI)
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y10, 96(DI)
-	VAESENC        Y8, Y2, Y2
 	VMOVDQA        128(SI), Y9
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VMOVDQA        160(SI), Y10
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y7, Y7
+	VPSHUFB        Y14, Y10, Y10
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y2, Y2
 	VAESENC        Y8, Y3, Y3
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        Y9, 128(DI)
 	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y9, 128(DI)
+	VMOVDQA        Y10, 160(DI)
 	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        192(SI), Y9
 	VAESENC        Y8, Y1, Y1
 	VAESENC        Y8, Y2, Y2
-	VMOVDQA        192(SI), Y9
-	VAESENC        Y8, Y3, Y3
 	VMOVDQA        224(SI), Y10
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y4, Y4
 	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
 	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x30, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y3, Y3
 	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
 	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VAESENC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y1, Y1
 	VAESENC        Y8, Y2, Y2
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y3, Y3
@@ -3010,9 +2887,8 @@ turn:
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 352(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around1
+	CMPQ           stream+56(FP), $0x00
+	JNE            around1
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -3270,207 +3146,195 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y4, Y4
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y5, Y5
-	PREFETCHT0     (R14)
+	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y6, Y6
-	PREFETCHT0     64(R14)
+	ADDQ           $+16, CX
 	VAESENC        Y8, Y7, Y7
-	PREFETCHT0     128(R14)
+	VMOVDQA        Y9, Y10
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	PREFETCHT0     192(R14)
-	VAESENC        Y8, Y1, Y1
-	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y2, Y2
-	ADDQ           $+16, CX
-	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, Y10
-	VAESENC        Y8, Y4, Y4
 	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
 	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        Y9, (DI)
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        (DI), Y9
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, (DI)
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y9, 32(DI)
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y7, Y7
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y1, Y1
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y12, Y13, Y13
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VMOVDQA        Y9, 96(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSRLQ         $0x38, Y11, Y11
 	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y10, 160(DI)
+	VAESENC        Y8, Y5, Y5
 	VAESENC        Y8, Y6, Y6
 	VMOVDQA        64(DI), Y9
 	VAESENC        Y8, Y7, Y7
@@ -3479,16 +3343,16 @@ full:
 	VAESENC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 336(AX), Y8
@@ -3509,9 +3373,8 @@ full:
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 352(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -3583,207 +3446,195 @@ copyin:
 	JB             copyin
 	LEAQ           512(DX), BX
 	VBROADCASTI128 128(AX), Y8
-	VMOVDQU        (BX), Y0
+	VPXOR          (BX), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(BX), Y1
+	VPXOR          32(BX), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(BX), Y2
+	VPXOR          64(BX), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(BX), Y3
+	VPXOR          96(BX), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(BX), Y4
+	VPXOR          128(BX), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(BX), Y5
+	VPXOR          160(BX), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(BX), Y6
+	VPXOR          192(BX), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(BX), Y7
+	VPXOR          224(BX), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y4, Y4
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y5, Y5
-	PREFETCHT0     (R14)
+	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y6, Y6
-	PREFETCHT0     64(R14)
+	ADDQ           $+16, CX
 	VAESENC        Y8, Y7, Y7
-	PREFETCHT0     128(R14)
+	VMOVDQA        Y9, Y10
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	PREFETCHT0     192(R14)
-	VAESENC        Y8, Y1, Y1
-	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y2, Y2
-	ADDQ           $+16, CX
-	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, Y10
-	VAESENC        Y8, Y4, Y4
 	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
 	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        Y9, (DI)
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        (DI), Y9
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, (DI)
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y9, 32(DI)
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y7, Y7
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y1, Y1
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y12, Y13, Y13
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VMOVDQA        Y9, 96(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESENC        Y8, Y7, Y7
+	VPSRLQ         $0x38, Y11, Y11
 	VBROADCASTI128 288(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y10, 160(DI)
+	VAESENC        Y8, Y5, Y5
 	VAESENC        Y8, Y6, Y6
 	VMOVDQA        64(DI), Y9
 	VAESENC        Y8, Y7, Y7
@@ -3792,16 +3643,16 @@ copyin:
 	VAESENC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y6, Y6
 	VAESENC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 336(AX), Y8
@@ -3870,9 +3721,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -3881,27 +3731,16 @@ return:
 	RET
 
 // func decrypt14VAES256(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AVX, AVX2, CMOV, MMX+, VAES
-TEXT ·decrypt14VAES256(SB), $1112-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 1040(DX)
+// Requires: AVX, AVX2, MMX+, VAES
+TEXT ·decrypt14VAES256(SB), $1104-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -4198,212 +4037,200 @@ sector:
 
 turn:
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
 	VAESDEC        Y8, Y4, Y4
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y5, Y5
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y6, Y6
-	PREFETCHT0     (R14)
 	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        (SI), Y9
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	PREFETCHT0     64(R14)
-	VAESDEC        Y8, Y1, Y1
-	PREFETCHT0     128(R14)
-	VAESDEC        Y8, Y2, Y2
-	PREFETCHT0     192(R14)
-	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        (SI), Y9
-	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        32(SI), Y10
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y3, Y3
+	VPSHUFB        Y14, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPSRLQ         $0x30, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VPSHUFB        Y14, Y10, Y10
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
+	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y2, Y2
 	VAESDEC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y12
+	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y4, Y4
-	VPSRLDQ        $0x08, Y11, Y11
+	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y5, Y5
 	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y12, Y9, Y9
+	VMOVDQA        Y10, 32(DI)
 	VAESDEC        Y8, Y7, Y7
-	VPXOR          Y11, Y10, Y10
+	VMOVDQA        64(SI), Y9
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        Y10, 32(DI)
-	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        64(SI), Y9
-	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        96(SI), Y10
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPSRLQ         $0x30, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPSHUFB        Y14, Y10, Y10
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VAESDEC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y4, Y4
 	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
+	VMOVDQA        Y10, 96(DI)
 	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        Y9, 64(DI)
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y10, 96(DI)
-	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        128(SI), Y9
-	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        160(SI), Y10
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPSHUFB        Y14, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
+	VPSHUFB        Y14, Y10, Y10
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
 	VAESDEC        Y8, Y3, Y3
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        Y9, 128(DI)
 	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y9, 128(DI)
+	VMOVDQA        Y10, 160(DI)
 	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        192(SI), Y9
 	VAESDEC        Y8, Y1, Y1
 	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        192(SI), Y9
-	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        224(SI), Y10
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y4, Y4
 	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x30, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y3, Y3
 	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
 	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VAESDEC        Y8, Y1, Y1
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y1, Y1
 	VAESDEC        Y8, Y2, Y2
 	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
@@ -4416,9 +4243,8 @@ turn:
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 592(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around1
+	CMPQ           stream+56(FP), $0x00
+	JNE            around1
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -4676,207 +4502,195 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (R9), Y0
+	VPXOR          (R9), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(R9), Y1
+	VPXOR          32(R9), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(R9), Y2
+	VPXOR          64(R9), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(R9), Y3
+	VPXOR          96(R9), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(R9), Y4
+	VPXOR          128(R9), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(R9), Y5
+	VPXOR          160(R9), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(R9), Y6
+	VPXOR          192(R9), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(R9), Y7
+	VPXOR          224(R9), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y4, Y4
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y5, Y5
-	PREFETCHT0     (R14)
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y6, Y6
-	PREFETCHT0     64(R14)
+	ADDQ           $+16, CX
 	VAESDEC        Y8, Y7, Y7
-	PREFETCHT0     128(R14)
+	VMOVDQA        Y9, Y10
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	PREFETCHT0     192(R14)
-	VAESDEC        Y8, Y1, Y1
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y2, Y2
-	ADDQ           $+16, CX
-	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, Y10
-	VAESDEC        Y8, Y4, Y4
 	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
 	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        Y9, (DI)
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        (DI), Y9
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, (DI)
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y9, 32(DI)
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y12, Y13, Y13
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        Y9, 96(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSRLQ         $0x38, Y11, Y11
 	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y10, 160(DI)
+	VAESDEC        Y8, Y5, Y5
 	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        64(DI), Y9
 	VAESDEC        Y8, Y7, Y7
@@ -4885,16 +4699,16 @@ full:
 	VAESDEC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 576(AX), Y8
@@ -4915,9 +4729,8 @@ full:
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 592(AX), Y8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
 	VMOVDQU        Y0, (R8)
@@ -4989,207 +4802,195 @@ copyin:
 	JB             copyin
 	LEAQ           512(DX), BX
 	VBROADCASTI128 368(AX), Y8
-	VMOVDQU        (BX), Y0
+	VPXOR          (BX), Y8, Y0
 	VPXOR          (SI), Y0, Y0
-	VPXOR          Y8, Y0, Y0
-	VMOVDQU        32(BX), Y1
+	VPXOR          32(BX), Y8, Y1
 	VPXOR          32(SI), Y1, Y1
-	VPXOR          Y8, Y1, Y1
-	VMOVDQU        64(BX), Y2
+	VPXOR          64(BX), Y8, Y2
 	VPXOR          64(SI), Y2, Y2
-	VPXOR          Y8, Y2, Y2
-	VMOVDQU        96(BX), Y3
+	VPXOR          96(BX), Y8, Y3
 	VPXOR          96(SI), Y3, Y3
-	VPXOR          Y8, Y3, Y3
-	VMOVDQU        128(BX), Y4
+	VPXOR          128(BX), Y8, Y4
 	VPXOR          128(SI), Y4, Y4
-	VPXOR          Y8, Y4, Y4
-	VMOVDQU        160(BX), Y5
+	VPXOR          160(BX), Y8, Y5
 	VPXOR          160(SI), Y5, Y5
-	VPXOR          Y8, Y5, Y5
-	VMOVDQU        192(BX), Y6
+	VPXOR          192(BX), Y8, Y6
 	VPXOR          192(SI), Y6, Y6
-	VPXOR          Y8, Y6, Y6
-	VMOVDQU        224(BX), Y7
+	VPXOR          224(BX), Y8, Y7
 	VPXOR          224(SI), Y7, Y7
-	VPXOR          Y8, Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	MOVQ           1040(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
-	CMPQ           R14, R10
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y4, Y4
-	CMOVQCC        R9, R14
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y5, Y5
-	PREFETCHT0     (R14)
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y6, Y6
-	PREFETCHT0     64(R14)
+	ADDQ           $+16, CX
 	VAESDEC        Y8, Y7, Y7
-	PREFETCHT0     128(R14)
+	VMOVDQA        Y9, Y10
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	PREFETCHT0     192(R14)
-	VAESDEC        Y8, Y1, Y1
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y2, Y2
-	ADDQ           $+16, CX
-	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, Y10
-	VAESDEC        Y8, Y4, Y4
 	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
 	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        Y9, (DI)
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        (DI), Y9
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, (DI)
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y9, 32(DI)
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 64(DI)
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y12, Y13, Y13
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y11, Y9, Y9
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VMOVDQA        Y9, 96(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        32(DI), Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESDEC        Y8, Y7, Y7
+	VPSRLQ         $0x38, Y11, Y11
 	VBROADCASTI128 528(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y10, 160(DI)
+	VAESDEC        Y8, Y5, Y5
 	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        64(DI), Y9
 	VAESDEC        Y8, Y7, Y7
@@ -5198,16 +4999,16 @@ copyin:
 	VAESDEC        Y8, Y0, Y0
 	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
 	VAESDEC        Y8, Y7, Y7
 	VPADDQ         Y12, Y12, Y13
 	VBROADCASTI128 576(AX), Y8
@@ -5276,9 +5077,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -5287,27 +5087,16 @@ return:
 	RET
 
 // func encrypt10AESNIAVX2(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, AVX2, CMOV, MMX+
-TEXT ·encrypt10AESNIAVX2(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, AVX2, MMX+
+TEXT ·encrypt10AESNIAVX2(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -5510,155 +5299,142 @@ sector:
 
 turn:
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	CMPQ        R14, R10
+	VMOVDQA     (SI), Y9
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	CMOVQCC     R9, R14
+	VMOVDQA     32(SI), Y10
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	PREFETCHT0  (R14)
 	VAESENC     X8, X1, X1
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X2, X2
-	PREFETCHT0  64(R14)
 	VAESENC     X8, X3, X3
+	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X4, X4
-	VMOVDQA     (SI), Y9
 	VAESENC     X8, X5, X5
+	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X6, X6
-	VMOVDQA     32(SI), Y10
 	VAESENC     X8, X7, X7
+	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X1, X1
-	VPSHUFB     Y14, Y9, Y9
+	VPADDQ      Y11, Y11, Y12
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSRLQ      $0x38, Y11, Y11
+	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPSHUFB     Y14, Y10, Y10
+	VPADDQ      Y12, Y12, Y13
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPADDQ      Y11, Y11, Y12
+	VPXOR       Y12, Y11, Y11
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPSLLQ      $0x07, Y11, Y11
-	VAESENC     X8, X2, X2
-	VPADDQ      Y12, Y12, Y13
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	VPXOR       Y12, Y11, Y11
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
 	VPXOR       Y13, Y11, Y11
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VPAND       Y15, Y11, Y12
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPSRLDQ     $0x08, Y11, Y11
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPXOR       Y12, Y9, Y9
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       Y15, Y11, Y12
 	VAESENC     X8, X1, X1
+	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X2, X2
-	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X3, X3
-	VPXOR       Y12, Y9, Y9
+	VMOVDQA     Y9, (DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       Y11, Y10, Y10
+	VMOVDQA     Y10, 32(DI)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VMOVDQA     Y9, (DI)
+	VMOVDQA     64(SI), Y9
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VMOVDQA     Y10, 32(DI)
+	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VMOVDQA     64(SI), Y9
-	VAESENC     X8, X4, X4
-	VMOVDQA     96(SI), Y10
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
 	VPUNPCKHQDQ Y10, Y9, Y11
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPSHUFB     Y14, Y9, Y9
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPSRLQ      $0x38, Y11, Y11
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPSRLQ      $0x38, Y11, Y11
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
 	VPSHUFB     Y14, Y10, Y10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPSLLQ      $0x07, Y11, Y11
+	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPADDQ      Y12, Y12, Y13
+	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPXOR       Y12, Y11, Y11
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       Y13, Y11, Y11
-	VAESENC     X8, X6, X6
 	VPAND       Y15, Y11, Y12
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPSRLDQ     $0x08, Y11, Y11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
 	VPXOR       Y12, Y9, Y9
+	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
 	VPXOR       Y11, Y10, Y10
+	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
 	VMOVDQA     Y9, 64(DI)
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     288(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -5856,164 +5632,152 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VMOVDQU        128(AX), X8
-	VMOVDQU        (R9), X0
+	VPXOR          (R9), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(R9), X1
+	VPXOR          16(R9), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(R9), X2
+	VPXOR          32(R9), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(R9), X3
+	VPXOR          48(R9), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(R9), X4
+	VPXOR          64(R9), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(R9), X5
+	VPXOR          80(R9), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(R9), X6
+	VPXOR          96(R9), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(R9), X7
+	VPXOR          112(R9), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        X8, X3, X3
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X4, X4
-	CMOVQCC        R9, R14
 	VAESENC        X8, X5, X5
-	PREFETCHT0     (R14)
+	ADDQ           $+16, CX
 	VAESENC        X8, X6, X6
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X7, X7
-	PREFETCHT0     64(R14)
+	VPSRLQ         $0x3f, Y9, Y11
 	VMOVDQU        160(AX), X8
 	VAESENC        X8, X0, X0
-	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X1, X1
-	ADDQ           $+16, CX
-	VAESENC        X8, X2, X2
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X3, X3
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        X8, X4, X4
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X4, X4
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X2, X2
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X5, X5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        X8, X6, X6
+	VMOVDQA        Y9, (DI)
+	VAESENC        X8, X7, X7
+	VMOVDQA        (DI), Y9
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, (DI)
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
-	VMOVDQA        (DI), Y9
-	VAESENC        X8, X4, X4
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X3, X3
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPAND          Y15, Y11, Y11
-	VAESENC        X8, X2, X2
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X3, X3
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 32(DI)
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, 32(DI)
-	VAESENC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X1, X1
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X3, X3
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
-	VAESENC        X8, X1, X1
 	VMOVDQA        32(DI), Y9
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X3, X3
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
 	VPAND          Y15, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X5, X5
@@ -6023,9 +5787,8 @@ full:
 	VAESENC        X8, X7, X7
 	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        288(AX), X8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESENCLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
 	VMOVDQU        X0, (R8)
@@ -6097,164 +5860,152 @@ copyin:
 	JB             copyin
 	LEAQ           256(DX), BX
 	VMOVDQU        128(AX), X8
-	VMOVDQU        (BX), X0
+	VPXOR          (BX), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(BX), X1
+	VPXOR          16(BX), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(BX), X2
+	VPXOR          32(BX), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(BX), X3
+	VPXOR          48(BX), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(BX), X4
+	VPXOR          64(BX), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(BX), X5
+	VPXOR          80(BX), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(BX), X6
+	VPXOR          96(BX), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(BX), X7
+	VPXOR          112(BX), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        X8, X3, X3
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X4, X4
-	CMOVQCC        R9, R14
 	VAESENC        X8, X5, X5
-	PREFETCHT0     (R14)
+	ADDQ           $+16, CX
 	VAESENC        X8, X6, X6
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X7, X7
-	PREFETCHT0     64(R14)
+	VPSRLQ         $0x3f, Y9, Y11
 	VMOVDQU        160(AX), X8
 	VAESENC        X8, X0, X0
-	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X1, X1
-	ADDQ           $+16, CX
-	VAESENC        X8, X2, X2
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X3, X3
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        X8, X4, X4
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X4, X4
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X2, X2
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X5, X5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        X8, X6, X6
+	VMOVDQA        Y9, (DI)
+	VAESENC        X8, X7, X7
+	VMOVDQA        (DI), Y9
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, (DI)
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
-	VMOVDQA        (DI), Y9
-	VAESENC        X8, X4, X4
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X3, X3
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPAND          Y15, Y11, Y11
-	VAESENC        X8, X2, X2
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X3, X3
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 32(DI)
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, 32(DI)
-	VAESENC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X1, X1
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X3, X3
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X6, X6
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
-	VAESENC        X8, X1, X1
 	VMOVDQA        32(DI), Y9
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X3, X3
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
 	VPAND          Y15, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X5, X5
@@ -6312,9 +6063,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -6323,27 +6073,16 @@ return:
 	RET
 
 // func decrypt10AESNIAVX2(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, AVX2, CMOV, MMX+
-TEXT ·decrypt10AESNIAVX2(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, AVX2, MMX+
+TEXT ·decrypt10AESNIAVX2(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -6546,155 +6285,142 @@ sector:
 
 turn:
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	CMPQ        R14, R10
+	VMOVDQA     (SI), Y9
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	CMOVQCC     R9, R14
+	VMOVDQA     32(SI), Y10
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	PREFETCHT0  (R14)
 	VAESDEC     X8, X1, X1
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X2, X2
-	PREFETCHT0  64(R14)
 	VAESDEC     X8, X3, X3
+	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X4, X4
-	VMOVDQA     (SI), Y9
 	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X6, X6
-	VMOVDQA     32(SI), Y10
 	VAESDEC     X8, X7, X7
+	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X1, X1
-	VPSHUFB     Y14, Y9, Y9
+	VPADDQ      Y11, Y11, Y12
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSRLQ      $0x38, Y11, Y11
+	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPSHUFB     Y14, Y10, Y10
+	VPADDQ      Y12, Y12, Y13
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPADDQ      Y11, Y11, Y12
+	VPXOR       Y12, Y11, Y11
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x07, Y11, Y11
-	VAESDEC     X8, X2, X2
-	VPADDQ      Y12, Y12, Y13
-	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
-	VPXOR       Y12, Y11, Y11
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
 	VPXOR       Y13, Y11, Y11
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VPAND       Y15, Y11, Y12
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPSRLDQ     $0x08, Y11, Y11
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPXOR       Y12, Y9, Y9
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       Y15, Y11, Y12
 	VAESDEC     X8, X1, X1
+	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X2, X2
-	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X3, X3
-	VPXOR       Y12, Y9, Y9
+	VMOVDQA     Y9, (DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       Y11, Y10, Y10
+	VMOVDQA     Y10, 32(DI)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VMOVDQA     Y9, (DI)
+	VMOVDQA     64(SI), Y9
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VMOVDQA     Y10, 32(DI)
+	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VMOVDQA     64(SI), Y9
-	VAESDEC     X8, X4, X4
-	VMOVDQA     96(SI), Y10
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
 	VPUNPCKHQDQ Y10, Y9, Y11
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPSHUFB     Y14, Y9, Y9
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x38, Y11, Y11
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x38, Y11, Y11
-	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
 	VPSHUFB     Y14, Y10, Y10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x07, Y11, Y11
+	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPADDQ      Y12, Y12, Y13
+	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPXOR       Y12, Y11, Y11
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       Y13, Y11, Y11
-	VAESDEC     X8, X6, X6
 	VPAND       Y15, Y11, Y12
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPSRLDQ     $0x08, Y11, Y11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
 	VPXOR       Y12, Y9, Y9
+	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
 	VPXOR       Y11, Y10, Y10
+	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
 	VMOVDQA     Y9, 64(DI)
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     528(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -6892,164 +6618,152 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VMOVDQU        368(AX), X8
-	VMOVDQU        (R9), X0
+	VPXOR          (R9), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(R9), X1
+	VPXOR          16(R9), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(R9), X2
+	VPXOR          32(R9), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(R9), X3
+	VPXOR          48(R9), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(R9), X4
+	VPXOR          64(R9), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(R9), X5
+	VPXOR          80(R9), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(R9), X6
+	VPXOR          96(R9), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(R9), X7
+	VPXOR          112(R9), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        X8, X3, X3
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X4, X4
-	CMOVQCC        R9, R14
 	VAESDEC        X8, X5, X5
-	PREFETCHT0     (R14)
+	ADDQ           $+16, CX
 	VAESDEC        X8, X6, X6
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X7, X7
-	PREFETCHT0     64(R14)
+	VPSRLQ         $0x3f, Y9, Y11
 	VMOVDQU        400(AX), X8
 	VAESDEC        X8, X0, X0
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X1, X1
-	ADDQ           $+16, CX
-	VAESDEC        X8, X2, X2
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X3, X3
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        X8, X4, X4
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X4, X4
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X2, X2
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        X8, X6, X6
+	VMOVDQA        Y9, (DI)
+	VAESDEC        X8, X7, X7
+	VMOVDQA        (DI), Y9
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, (DI)
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
-	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X4, X4
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X3, X3
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        X8, X2, X2
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X3, X3
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 32(DI)
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, 32(DI)
-	VAESDEC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X1, X1
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X3, X3
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
-	VAESDEC        X8, X1, X1
 	VMOVDQA        32(DI), Y9
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X3, X3
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
 	VPAND          Y15, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X5, X5
@@ -7059,9 +6773,8 @@ full:
 	VAESDEC        X8, X7, X7
 	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        528(AX), X8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESDECLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
 	VMOVDQU        X0, (R8)
@@ -7133,164 +6846,152 @@ copyin:
 	JB             copyin
 	LEAQ           256(DX), BX
 	VMOVDQU        368(AX), X8
-	VMOVDQU        (BX), X0
+	VPXOR          (BX), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(BX), X1
+	VPXOR          16(BX), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(BX), X2
+	VPXOR          32(BX), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(BX), X3
+	VPXOR          48(BX), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(BX), X4
+	VPXOR          64(BX), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(BX), X5
+	VPXOR          80(BX), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(BX), X6
+	VPXOR          96(BX), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(BX), X7
+	VPXOR          112(BX), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        X8, X3, X3
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X4, X4
-	CMOVQCC        R9, R14
 	VAESDEC        X8, X5, X5
-	PREFETCHT0     (R14)
+	ADDQ           $+16, CX
 	VAESDEC        X8, X6, X6
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X7, X7
-	PREFETCHT0     64(R14)
+	VPSRLQ         $0x3f, Y9, Y11
 	VMOVDQU        400(AX), X8
 	VAESDEC        X8, X0, X0
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X1, X1
-	ADDQ           $+16, CX
-	VAESDEC        X8, X2, X2
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X3, X3
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        X8, X4, X4
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X4, X4
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X2, X2
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        X8, X6, X6
+	VMOVDQA        Y9, (DI)
+	VAESDEC        X8, X7, X7
+	VMOVDQA        (DI), Y9
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, (DI)
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
-	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X4, X4
 	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X3, X3
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        X8, X2, X2
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X3, X3
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 32(DI)
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, 32(DI)
-	VAESDEC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X1, X1
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y11, Y11, Y12
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X3, X3
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X6, X6
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
-	VAESDEC        X8, X1, X1
 	VMOVDQA        32(DI), Y9
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X3, X3
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
 	VPAND          Y15, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X2, X2
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X5, X5
@@ -7348,9 +7049,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -7359,27 +7059,16 @@ return:
 	RET
 
 // func encrypt14AESNIAVX2(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, AVX2, CMOV, MMX+
-TEXT ·encrypt14AESNIAVX2(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, AVX2, MMX+
+TEXT ·encrypt14AESNIAVX2(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -7618,67 +7307,46 @@ sector:
 
 turn:
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	CMPQ        R14, R10
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	CMOVQCC     R9, R14
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
-	PREFETCHT0  (R14)
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	PREFETCHT0  64(R14)
-	VMOVDQU     176(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
 	VMOVDQA     (SI), Y9
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
 	VMOVDQA     32(SI), Y10
+	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPUNPCKHQDQ Y10, Y9, Y11
-	VMOVDQU     192(AX), X8
+	VAESENC     X8, X7, X7
+	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VPSHUFB     Y14, Y9, Y9
@@ -7690,7 +7358,7 @@ turn:
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPSHUFB     Y14, Y10, Y10
-	VMOVDQU     208(AX), X8
+	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VPADDQ      Y11, Y11, Y12
@@ -7700,95 +7368,104 @@ turn:
 	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VPADDQ      Y12, Y12, Y13
+	VMOVDQU     208(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VPXOR       Y12, Y11, Y11
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPXOR       Y13, Y11, Y11
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
+	VPAND       Y15, Y11, Y12
 	VAESENC     X8, X1, X1
-	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X4, X4
-	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPAND       Y15, Y11, Y12
+	VPXOR       Y12, Y9, Y9
 	VAESENC     X8, X7, X7
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPXOR       Y12, Y9, Y9
+	VMOVDQA     Y9, (DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPXOR       Y11, Y10, Y10
+	VMOVDQA     Y10, 32(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VMOVDQA     Y9, (DI)
+	VMOVDQA     64(SI), Y9
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VMOVDQA     Y10, 32(DI)
 	VAESENC     X8, X4, X4
+	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VMOVDQA     64(SI), Y9
 	VAESENC     X8, X7, X7
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
+	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X3, X3
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
+	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X6, X6
-	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X7, X7
 	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x38, Y11, Y11
+	VPSHUFB     Y14, Y10, Y10
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSHUFB     Y14, Y10, Y10
+	VPADDQ      Y11, Y11, Y12
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPADDQ      Y11, Y11, Y12
+	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, Y11, Y11
+	VPADDQ      Y12, Y12, Y13
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPADDQ      Y12, Y12, Y13
+	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X6, X6
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X7, X7
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
 	VPAND       Y15, Y11, Y12
+	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VPSRLDQ     $0x08, Y11, Y11
+	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPXOR       Y12, Y9, Y9
 	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       Y12, Y9, Y9
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
 	VPXOR       Y11, Y10, Y10
@@ -7800,9 +7477,8 @@ turn:
 	VAESENC     X8, X7, X7
 	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     352(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -8036,198 +7712,186 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VMOVDQU        128(AX), X8
-	VMOVDQU        (R9), X0
+	VPXOR          (R9), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(R9), X1
+	VPXOR          16(R9), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(R9), X2
+	VPXOR          32(R9), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(R9), X3
+	VPXOR          48(R9), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(R9), X4
+	VPXOR          64(R9), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(R9), X5
+	VPXOR          80(R9), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(R9), X6
+	VPXOR          96(R9), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(R9), X7
+	VPXOR          112(R9), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X6, X6
-	CMOVQCC        R9, R14
 	VAESENC        X8, X7, X7
+	ADDQ           $+16, CX
 	VMOVDQU        160(AX), X8
 	VAESENC        X8, X0, X0
-	PREFETCHT0     (R14)
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	PREFETCHT0     64(R14)
-	VAESENC        X8, X3, X3
-	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
-	ADDQ           $+16, CX
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VMOVDQA        Y9, Y10
+	VAESENC        X8, X2, X2
+	VPSRLQ         $0x3f, Y9, Y11
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPSLLQ         $0x01, Y9, Y9
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        X8, X7, X7
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x01, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
-	VPSHUFD        $0x4e, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X5, X5
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X3, X3
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
-	VMOVDQA        Y9, (DI)
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VMOVDQA        (DI), Y9
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPSRLQ         $0x3e, Y9, Y11
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSLLQ         $0x02, Y9, Y9
+	VAESENC        X8, X7, X7
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X1, X1
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VMOVDQA        Y9, 32(DI)
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        288(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        304(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X1, X1
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VMOVDQA        32(DI), Y9
+	VAESENC        X8, X3, X3
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        320(AX), X8
 	VAESENC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
 	VMOVDQU        336(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X3, X3
@@ -8239,9 +7903,8 @@ full:
 	VAESENC        X8, X7, X7
 	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        352(AX), X8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESENCLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
 	VMOVDQU        X0, (R8)
@@ -8313,198 +7976,186 @@ copyin:
 	JB             copyin
 	LEAQ           256(DX), BX
 	VMOVDQU        128(AX), X8
-	VMOVDQU        (BX), X0
+	VPXOR          (BX), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(BX), X1
+	VPXOR          16(BX), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(BX), X2
+	VPXOR          32(BX), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(BX), X3
+	VPXOR          48(BX), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(BX), X4
+	VPXOR          64(BX), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(BX), X5
+	VPXOR          80(BX), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(BX), X6
+	VPXOR          96(BX), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(BX), X7
+	VPXOR          112(BX), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X6, X6
-	CMOVQCC        R9, R14
 	VAESENC        X8, X7, X7
+	ADDQ           $+16, CX
 	VMOVDQU        160(AX), X8
 	VAESENC        X8, X0, X0
-	PREFETCHT0     (R14)
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	PREFETCHT0     64(R14)
-	VAESENC        X8, X3, X3
-	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
-	ADDQ           $+16, CX
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VMOVDQA        Y9, Y10
+	VAESENC        X8, X2, X2
+	VPSRLQ         $0x3f, Y9, Y11
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPSLLQ         $0x01, Y9, Y9
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESENC        X8, X7, X7
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x01, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
 	VAESENC        X8, X4, X4
-	VPSHUFD        $0x4e, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X5, X5
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X3, X3
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
-	VMOVDQA        Y9, (DI)
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VMOVDQA        (DI), Y9
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPSRLQ         $0x3e, Y9, Y11
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSLLQ         $0x02, Y9, Y9
+	VAESENC        X8, X7, X7
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X1, X1
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VMOVDQA        Y9, 32(DI)
-	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        288(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        304(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X1, X1
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VMOVDQA        32(DI), Y9
+	VAESENC        X8, X3, X3
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        320(AX), X8
 	VAESENC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
 	VMOVDQU        336(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
 	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X3, X3
@@ -8564,9 +8215,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -8575,27 +8225,16 @@ return:
 	RET
 
 // func decrypt14AESNIAVX2(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, AVX2, CMOV, MMX+
-TEXT ·decrypt14AESNIAVX2(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, AVX2, MMX+
+TEXT ·decrypt14AESNIAVX2(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -8834,67 +8473,46 @@ sector:
 
 turn:
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	CMPQ        R14, R10
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
-	PREFETCHT0  64(R14)
-	VMOVDQU     416(AX), X8
-	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
 	VMOVDQA     (SI), Y9
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
 	VMOVDQA     32(SI), Y10
+	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPUNPCKHQDQ Y10, Y9, Y11
-	VMOVDQU     432(AX), X8
+	VAESDEC     X8, X7, X7
+	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VPSHUFB     Y14, Y9, Y9
@@ -8906,7 +8524,7 @@ turn:
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPSHUFB     Y14, Y10, Y10
-	VMOVDQU     448(AX), X8
+	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VPADDQ      Y11, Y11, Y12
@@ -8916,95 +8534,104 @@ turn:
 	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VPADDQ      Y12, Y12, Y13
+	VMOVDQU     448(AX), X8
+	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VPXOR       Y12, Y11, Y11
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPXOR       Y13, Y11, Y11
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
+	VPAND       Y15, Y11, Y12
 	VAESDEC     X8, X1, X1
-	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X4, X4
-	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPAND       Y15, Y11, Y12
+	VPXOR       Y12, Y9, Y9
 	VAESDEC     X8, X7, X7
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPXOR       Y12, Y9, Y9
+	VMOVDQA     Y9, (DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPXOR       Y11, Y10, Y10
+	VMOVDQA     Y10, 32(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VMOVDQA     Y9, (DI)
+	VMOVDQA     64(SI), Y9
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VMOVDQA     Y10, 32(DI)
 	VAESDEC     X8, X4, X4
+	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VMOVDQA     64(SI), Y9
 	VAESDEC     X8, X7, X7
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
+	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X3, X3
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X6, X6
-	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X7, X7
 	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x38, Y11, Y11
+	VPSHUFB     Y14, Y10, Y10
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSHUFB     Y14, Y10, Y10
+	VPADDQ      Y11, Y11, Y12
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPADDQ      Y11, Y11, Y12
+	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, Y11, Y11
+	VPADDQ      Y12, Y12, Y13
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPADDQ      Y12, Y12, Y13
+	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X6, X6
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X7, X7
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
 	VPAND       Y15, Y11, Y12
+	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VPSRLDQ     $0x08, Y11, Y11
+	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPXOR       Y12, Y9, Y9
 	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       Y12, Y9, Y9
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
 	VPXOR       Y11, Y10, Y10
@@ -9016,9 +8643,8 @@ turn:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     592(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -9252,198 +8878,186 @@ full:
 	TESTQ          R13, R13
 	JNZ            partial
 	VMOVDQU        368(AX), X8
-	VMOVDQU        (R9), X0
+	VPXOR          (R9), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(R9), X1
+	VPXOR          16(R9), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(R9), X2
+	VPXOR          32(R9), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(R9), X3
+	VPXOR          48(R9), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(R9), X4
+	VPXOR          64(R9), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(R9), X5
+	VPXOR          80(R9), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(R9), X6
+	VPXOR          96(R9), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(R9), X7
+	VPXOR          112(R9), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X6, X6
-	CMOVQCC        R9, R14
 	VAESDEC        X8, X7, X7
+	ADDQ           $+16, CX
 	VMOVDQU        400(AX), X8
 	VAESDEC        X8, X0, X0
-	PREFETCHT0     (R14)
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	PREFETCHT0     64(R14)
-	VAESDEC        X8, X3, X3
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
-	ADDQ           $+16, CX
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VMOVDQA        Y9, Y10
+	VAESDEC        X8, X2, X2
+	VPSRLQ         $0x3f, Y9, Y11
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x01, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        X8, X7, X7
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x01, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
-	VPSHUFD        $0x4e, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X5, X5
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X3, X3
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
-	VMOVDQA        Y9, (DI)
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VMOVDQA        (DI), Y9
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPSRLQ         $0x3e, Y9, Y11
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSLLQ         $0x02, Y9, Y9
+	VAESDEC        X8, X7, X7
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VMOVDQA        Y9, 32(DI)
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        528(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        544(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X1, X1
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VMOVDQA        32(DI), Y9
+	VAESDEC        X8, X3, X3
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        560(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
 	VMOVDQU        576(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X3, X3
@@ -9455,9 +9069,8 @@ full:
 	VAESDEC        X8, X7, X7
 	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        592(AX), X8
-	MOVQ           stream+56(FP), R14
-	TESTQ          R14, R14
-	JNZ            around3
+	CMPQ           stream+56(FP), $0x00
+	JNE            around3
 	VAESDECLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
 	VMOVDQU        X0, (R8)
@@ -9529,198 +9142,186 @@ copyin:
 	JB             copyin
 	LEAQ           256(DX), BX
 	VMOVDQU        368(AX), X8
-	VMOVDQU        (BX), X0
+	VPXOR          (BX), X8, X0
 	VPXOR          (SI), X0, X0
-	VPXOR          X8, X0, X0
-	VMOVDQU        16(BX), X1
+	VPXOR          16(BX), X8, X1
 	VPXOR          16(SI), X1, X1
-	VPXOR          X8, X1, X1
-	VMOVDQU        32(BX), X2
+	VPXOR          32(BX), X8, X2
 	VPXOR          32(SI), X2, X2
-	VPXOR          X8, X2, X2
-	VMOVDQU        48(BX), X3
+	VPXOR          48(BX), X8, X3
 	VPXOR          48(SI), X3, X3
-	VPXOR          X8, X3, X3
-	VMOVDQU        64(BX), X4
+	VPXOR          64(BX), X8, X4
 	VPXOR          64(SI), X4, X4
-	VPXOR          X8, X4, X4
-	VMOVDQU        80(BX), X5
+	VPXOR          80(BX), X8, X5
 	VPXOR          80(SI), X5, X5
-	VPXOR          X8, X5, X5
-	VMOVDQU        96(BX), X6
+	VPXOR          96(BX), X8, X6
 	VPXOR          96(SI), X6, X6
-	VPXOR          X8, X6, X6
-	VMOVDQU        112(BX), X7
+	VPXOR          112(BX), X8, X7
 	VPXOR          112(SI), X7, X7
-	VPXOR          X8, X7, X7
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	MOVQ           528(DX), R14
+	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	ADDQ           R9, R14
+	PREFETCHT0     576(R9)
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	CMPQ           R14, R10
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X6, X6
-	CMOVQCC        R9, R14
 	VAESDEC        X8, X7, X7
+	ADDQ           $+16, CX
 	VMOVDQU        400(AX), X8
 	VAESDEC        X8, X0, X0
-	PREFETCHT0     (R14)
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	PREFETCHT0     64(R14)
-	VAESDEC        X8, X3, X3
-	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
-	ADDQ           $+16, CX
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VMOVDQA        Y9, Y10
+	VAESDEC        X8, X2, X2
+	VPSRLQ         $0x3f, Y9, Y11
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x01, Y9, Y9
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSHUFD        $0x4e, Y11, Y11
+	VAESDEC        X8, X7, X7
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x01, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
 	VAESDEC        X8, X4, X4
-	VPSHUFD        $0x4e, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X5, X5
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X3, X3
-	VPBLENDD       $0xf0, Y9, Y10, Y9
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
-	VMOVDQA        Y9, (DI)
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VMOVDQA        (DI), Y9
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPSRLQ         $0x3e, Y9, Y11
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSLLQ         $0x02, Y9, Y9
+	VAESDEC        X8, X7, X7
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VMOVDQA        Y9, 32(DI)
-	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VMOVDQA        (DI), Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        528(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y11, Y9, Y9
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        544(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X1, X1
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VMOVDQA        32(DI), Y9
+	VAESDEC        X8, X3, X3
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        560(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
 	VMOVDQU        576(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
 	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X3, X3
@@ -9780,9 +9381,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -9791,27 +9391,16 @@ return:
 	RET
 
 // func encrypt10AESNIAVX(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, CMOV, MMX+
-TEXT ·encrypt10AESNIAVX(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, MMX+
+TEXT ·encrypt10AESNIAVX(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -10053,189 +9642,176 @@ sector:
 
 turn:
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
-	MOVQ        528(DX), R14
 	VAESENC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	CMPQ        R14, R10
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	CMOVQCC     R9, R14
-	VAESENC     X8, X4, X4
-	PREFETCHT0  (R14)
-	VAESENC     X8, X5, X5
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X6, X6
 	VMOVDQA     (SI), X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     16(SI), X10
+	VAESENC     X8, X5, X5
+	VPUNPCKHQDQ X10, X9, X11
+	VAESENC     X8, X6, X6
+	VPSHUFB     X14, X9, X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X1, X1
-	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X3, X3
 	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X11, X11
+	VAESENC     X8, X5, X5
+	VPXOR       X13, X11, X11
+	VAESENC     X8, X6, X6
+	VPAND       X15, X11, X12
+	VAESENC     X8, X7, X7
+	VPSRLDQ     $0x08, X11, X11
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X13, X11, X11
-	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESENC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X3, X3
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VMOVDQA     X9, (DI)
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X10, 16(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     32(SI), X9
+	VAESENC     X8, X5, X5
+	VMOVDQA     48(SI), X10
+	VAESENC     X8, X6, X6
+	VPUNPCKHQDQ X10, X9, X11
+	VAESENC     X8, X7, X7
+	VPSHUFB     X14, X9, X9
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     48(SI), X10
-	VAESENC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X2, X2
-	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X5, X5
+	VPXOR       X12, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X11, X11
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X13, X11, X11
-	VAESENC     X8, X2, X2
-	VPAND       X15, X11, X12
-	VAESENC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
+	VAESENC     X8, X1, X1
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 32(DI)
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
 	VMOVDQA     X10, 48(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VMOVDQA     64(SI), X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     80(SI), X10
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     80(SI), X10
-	VAESENC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X12, X11, X11
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESENC     X8, X1, X1
 	VPXOR       X13, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X12
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VMOVDQA     X10, 80(DI)
+	VAESENC     X8, X7, X7
+	VMOVDQA     96(SI), X9
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     96(SI), X9
-	VAESENC     X8, X1, X1
 	VMOVDQA     112(SI), X10
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X1, X1
 	VPXOR       X12, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X13, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESENC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
 	VMOVDQU     288(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -10433,205 +10009,193 @@ full:
 	TESTQ       R13, R13
 	JNZ         partial
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X2, X2
-	CMPQ        R14, R10
-	CMOVQCC     R9, R14
-	VAESENC     X8, X3, X3
-	PREFETCHT0  (R14)
-	VAESENC     X8, X4, X4
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X5, X5
 	VMOVDQU     (CX), X9
 	ADDQ        $+16, CX
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3f, X9, X11
+	VPSLLQ      $0x01, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
+	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 16(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x02, X9, X9
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3e, X9, X11
-	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X3, X3
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VMOVDQU     192(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
+	VAESENC     X8, X2, X2
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X3, X3
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X4, X4
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X5, X5
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X2, X2
+	VMOVDQU     192(AX), X8
+	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
 	VMOVDQA     X9, 48(DI)
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X2, X2
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
 	VPAND       X15, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X1, X1
-	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
+	VAESENC     X8, X2, X2
 	VMOVDQA     X9, 64(DI)
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
+	VAESENC     X8, X5, X5
 	VMOVDQA     32(DI), X9
-	VAESENC     X8, X6, X6
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X7, X7
 	VMOVDQA     48(DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
 	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X5, X5
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
@@ -10639,9 +10203,8 @@ full:
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
 	VMOVDQU     288(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around3
+	CMPQ        stream+56(FP), $0x00
+	JNE         around3
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -10713,205 +10276,193 @@ copyin:
 	JB          copyin
 	LEAQ        256(DX), BX
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (BX), X0
+	VPXOR       (BX), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(BX), X1
+	VPXOR       16(BX), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(BX), X2
+	VPXOR       32(BX), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(BX), X3
+	VPXOR       48(BX), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(BX), X4
+	VPXOR       64(BX), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(BX), X5
+	VPXOR       80(BX), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(BX), X6
+	VPXOR       96(BX), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(BX), X7
+	VPXOR       112(BX), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X2, X2
-	CMPQ        R14, R10
-	CMOVQCC     R9, R14
-	VAESENC     X8, X3, X3
-	PREFETCHT0  (R14)
-	VAESENC     X8, X4, X4
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X5, X5
 	VMOVDQU     (CX), X9
 	ADDQ        $+16, CX
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3f, X9, X11
+	VPSLLQ      $0x01, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
+	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 16(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x02, X9, X9
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3e, X9, X11
-	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X3, X3
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VMOVDQU     192(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
+	VAESENC     X8, X2, X2
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X3, X3
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X4, X4
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X5, X5
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X2, X2
+	VMOVDQU     192(AX), X8
+	VAESENC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
 	VMOVDQA     X9, 48(DI)
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X2, X2
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
 	VPAND       X15, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X1, X1
-	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
+	VAESENC     X8, X2, X2
 	VMOVDQA     X9, 64(DI)
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
+	VAESENC     X8, X5, X5
 	VMOVDQA     32(DI), X9
-	VAESENC     X8, X6, X6
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X7, X7
 	VMOVDQA     48(DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
 	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X5, X5
 	VPXOR       X12, X13, X13
 	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
@@ -10967,9 +10518,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -10978,27 +10528,16 @@ return:
 	RET
 
 // func decrypt10AESNIAVX(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, CMOV, MMX+
-TEXT ·decrypt10AESNIAVX(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, MMX+
+TEXT ·decrypt10AESNIAVX(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -11240,189 +10779,176 @@ sector:
 
 turn:
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
-	MOVQ        528(DX), R14
 	VAESDEC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	CMPQ        R14, R10
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X4, X4
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X5, X5
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X6, X6
 	VMOVDQA     (SI), X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     16(SI), X10
+	VAESDEC     X8, X5, X5
+	VPUNPCKHQDQ X10, X9, X11
+	VAESDEC     X8, X6, X6
+	VPSHUFB     X14, X9, X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X1, X1
-	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X3, X3
 	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X11, X11
+	VAESDEC     X8, X5, X5
+	VPXOR       X13, X11, X11
+	VAESDEC     X8, X6, X6
+	VPAND       X15, X11, X12
+	VAESDEC     X8, X7, X7
+	VPSRLDQ     $0x08, X11, X11
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X13, X11, X11
-	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X3, X3
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X10, 16(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     32(SI), X9
+	VAESDEC     X8, X5, X5
+	VMOVDQA     48(SI), X10
+	VAESDEC     X8, X6, X6
+	VPUNPCKHQDQ X10, X9, X11
+	VAESDEC     X8, X7, X7
+	VPSHUFB     X14, X9, X9
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     48(SI), X10
-	VAESDEC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X2, X2
-	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X5, X5
+	VPXOR       X12, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X11, X11
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X13, X11, X11
-	VAESDEC     X8, X2, X2
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
+	VAESDEC     X8, X1, X1
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 32(DI)
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X10, 48(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VMOVDQA     64(SI), X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     80(SI), X10
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     80(SI), X10
-	VAESDEC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X12, X11, X11
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESDEC     X8, X1, X1
 	VPXOR       X13, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X12
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VMOVDQA     X10, 80(DI)
+	VAESDEC     X8, X7, X7
+	VMOVDQA     96(SI), X9
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     96(SI), X9
-	VAESDEC     X8, X1, X1
 	VMOVDQA     112(SI), X10
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X1, X1
 	VPXOR       X12, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X13, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESDEC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
 	VMOVDQU     528(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -11620,205 +11146,193 @@ full:
 	TESTQ       R13, R13
 	JNZ         partial
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X2, X2
-	CMPQ        R14, R10
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X3, X3
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X4, X4
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X5, X5
 	VMOVDQU     (CX), X9
 	ADDQ        $+16, CX
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3f, X9, X11
+	VPSLLQ      $0x01, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 16(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x02, X9, X9
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3e, X9, X11
-	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X3, X3
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VMOVDQU     432(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X2, X2
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X3, X3
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X4, X4
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X5, X5
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X2, X2
+	VMOVDQU     432(AX), X8
+	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
 	VMOVDQA     X9, 48(DI)
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X2, X2
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
+	VAESDEC     X8, X2, X2
 	VMOVDQA     X9, 64(DI)
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
+	VAESDEC     X8, X5, X5
 	VMOVDQA     32(DI), X9
-	VAESDEC     X8, X6, X6
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X7, X7
 	VMOVDQA     48(DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X5, X5
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
@@ -11826,9 +11340,8 @@ full:
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
 	VMOVDQU     528(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around3
+	CMPQ        stream+56(FP), $0x00
+	JNE         around3
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -11900,205 +11413,193 @@ copyin:
 	JB          copyin
 	LEAQ        256(DX), BX
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (BX), X0
+	VPXOR       (BX), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(BX), X1
+	VPXOR       16(BX), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(BX), X2
+	VPXOR       32(BX), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(BX), X3
+	VPXOR       48(BX), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(BX), X4
+	VPXOR       64(BX), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(BX), X5
+	VPXOR       80(BX), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(BX), X6
+	VPXOR       96(BX), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(BX), X7
+	VPXOR       112(BX), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X2, X2
-	CMPQ        R14, R10
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X3, X3
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X4, X4
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X5, X5
 	VMOVDQU     (CX), X9
 	ADDQ        $+16, CX
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3f, X9, X11
+	VPSLLQ      $0x01, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 16(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x02, X9, X9
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3e, X9, X11
-	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X3, X3
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VMOVDQU     432(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X2, X2
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X3, X3
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X4, X4
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X5, X5
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X2, X2
+	VMOVDQU     432(AX), X8
+	VAESDEC     X8, X0, X0
 	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X7, X7
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
 	VMOVDQA     X9, 48(DI)
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X2, X2
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
+	VAESDEC     X8, X2, X2
 	VMOVDQA     X9, 64(DI)
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X5, X5
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
+	VAESDEC     X8, X5, X5
 	VMOVDQA     32(DI), X9
-	VAESDEC     X8, X6, X6
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X7, X7
 	VMOVDQA     48(DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3c, X9, X11
 	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X5, X5
 	VPXOR       X12, X13, X13
 	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
@@ -12154,9 +11655,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -12165,27 +11665,16 @@ return:
 	RET
 
 // func encrypt14AESNIAVX(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, CMOV, MMX+
-TEXT ·encrypt14AESNIAVX(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, MMX+
+TEXT ·encrypt14AESNIAVX(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -12463,204 +11952,192 @@ sector:
 
 turn:
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	CMPQ        R14, R10
+	VMOVDQA     (SI), X9
 	VAESENC     X8, X5, X5
-	CMOVQCC     R9, R14
+	VMOVDQA     16(SI), X10
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	PREFETCHT0  (R14)
+	VPUNPCKHQDQ X10, X9, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X1, X1
-	VMOVDQA     (SI), X9
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VMOVDQA     16(SI), X10
-	VAESENC     X8, X4, X4
-	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VPSRLQ      $0x38, X11, X11
+	VAESENC     X8, X3, X3
+	VPSHUFB     X14, X10, X10
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X7, X7
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X1, X1
 	VPXOR       X12, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X11, X11
+	VAESENC     X8, X4, X4
+	VPAND       X15, X11, X12
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VPSRLDQ     $0x08, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X12, X9, X9
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X12
+	VPXOR       X11, X10, X10
 	VAESENC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
+	VMOVDQA     X9, (DI)
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VPXOR       X12, X9, X9
+	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X5, X5
-	VPXOR       X11, X10, X10
+	VMOVDQA     32(SI), X9
 	VAESENC     X8, X6, X6
-	VMOVDQA     X9, (DI)
 	VAESENC     X8, X7, X7
+	VMOVDQA     48(SI), X10
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     X10, 16(DI)
-	VAESENC     X8, X1, X1
-	VMOVDQA     32(SI), X9
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VMOVDQA     48(SI), X10
-	VAESENC     X8, X4, X4
 	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VPSHUFB     X14, X10, X10
+	VAESENC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X7, X7
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VPXOR       X12, X11, X11
+	VAESENC     X8, X4, X4
+	VPXOR       X13, X11, X11
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPXOR       X12, X11, X11
+	VPAND       X15, X11, X12
 	VAESENC     X8, X7, X7
-	VPXOR       X13, X11, X11
+	VPSRLDQ     $0x08, X11, X11
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESENC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X3, X3
 	VPXOR       X12, X9, X9
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X10, X10
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       X11, X10, X10
+	VMOVDQA     X10, 48(DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     64(SI), X9
 	VAESENC     X8, X7, X7
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     X10, 48(DI)
+	VMOVDQA     80(SI), X10
 	VAESENC     X8, X1, X1
-	VMOVDQA     64(SI), X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VMOVDQA     80(SI), X10
-	VAESENC     X8, X4, X4
-	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X5, X5
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x38, X11, X11
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VPSHUFB     X14, X10, X10
+	VAESENC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPXOR       X13, X11, X11
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESENC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X9, X9
+	VAESENC     X8, X3, X3
+	VPXOR       X11, X10, X10
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       X11, X10, X10
-	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     X10, 80(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     X10, 80(DI)
-	VAESENC     X8, X1, X1
 	VMOVDQA     96(SI), X9
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VMOVDQA     112(SI), X10
+	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
 	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSHUFB     X14, X9, X9
+	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
+	VAESENC     X8, X7, X7
+	VPSHUFB     X14, X10, X10
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
 	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
 	VPXOR       X12, X11, X11
+	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
 	VMOVDQU     336(AX), X8
@@ -12679,9 +12156,8 @@ turn:
 	VAESENC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
 	VMOVDQU     352(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -12915,222 +12391,210 @@ full:
 	TESTQ       R13, R13
 	JNZ         partial
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	CMPQ        R14, R10
-	VAESENC     X8, X4, X4
-	CMOVQCC     R9, R14
-	VAESENC     X8, X5, X5
-	PREFETCHT0  (R14)
-	VAESENC     X8, X6, X6
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X7, X7
 	VMOVDQU     (CX), X9
+	VAESENC     X8, X4, X4
+	ADDQ        $+16, CX
+	VAESENC     X8, X5, X5
+	VMOVDQA     X9, (DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	ADDQ        $+16, CX
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, (DI)
-	VAESENC     X8, X2, X2
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X3, X3
-	VPSRLQ      $0x3f, X9, X11
-	VAESENC     X8, X4, X4
 	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X3, X3
 	VPAND       X15, X11, X11
+	VAESENC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 16(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X5, X5
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X6, X6
+	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
 	VAESENC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VMOVDQA     X9, 32(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X5, X5
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     X9, 48(DI)
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 48(DI)
-	VAESENC     X8, X2, X2
 	VMOVDQA     (DI), X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X2, X2
+	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X3, X3
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPAND       X15, X11, X11
+	VAESENC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     16(DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     16(DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 80(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
+	VAESENC     X8, X5, X5
+	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPSRLQ      $0x3c, X9, X11
+	VPSLLQ      $0x04, X9, X9
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VMOVDQA     48(DI), X9
+	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X5, X5
@@ -13157,9 +12621,8 @@ full:
 	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
 	VMOVDQU     352(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around3
+	CMPQ        stream+56(FP), $0x00
+	JNE         around3
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -13231,222 +12694,210 @@ copyin:
 	JB          copyin
 	LEAQ        256(DX), BX
 	VMOVDQU     128(AX), X8
-	VMOVDQU     (BX), X0
+	VPXOR       (BX), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(BX), X1
+	VPXOR       16(BX), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(BX), X2
+	VPXOR       32(BX), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(BX), X3
+	VPXOR       48(BX), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(BX), X4
+	VPXOR       64(BX), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(BX), X5
+	VPXOR       80(BX), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(BX), X6
+	VPXOR       96(BX), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(BX), X7
+	VPXOR       112(BX), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	CMPQ        R14, R10
-	VAESENC     X8, X4, X4
-	CMOVQCC     R9, R14
-	VAESENC     X8, X5, X5
-	PREFETCHT0  (R14)
-	VAESENC     X8, X6, X6
-	PREFETCHT0  64(R14)
-	VAESENC     X8, X7, X7
 	VMOVDQU     (CX), X9
+	VAESENC     X8, X4, X4
+	ADDQ        $+16, CX
+	VAESENC     X8, X5, X5
+	VMOVDQA     X9, (DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	ADDQ        $+16, CX
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, (DI)
-	VAESENC     X8, X2, X2
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X3, X3
-	VPSRLQ      $0x3f, X9, X11
-	VAESENC     X8, X4, X4
 	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X3, X3
 	VPAND       X15, X11, X11
+	VAESENC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 16(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESENC     X8, X5, X5
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X6, X6
+	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
 	VAESENC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VMOVDQA     X9, 32(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VMOVDQA     16(DI), X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X5, X5
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     X9, 48(DI)
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 48(DI)
-	VAESENC     X8, X2, X2
 	VMOVDQA     (DI), X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X2, X2
+	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X3, X3
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPAND       X15, X11, X11
+	VAESENC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     16(DI), X9
+	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     16(DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESENC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 80(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
+	VAESENC     X8, X5, X5
+	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPSRLQ      $0x3c, X9, X11
+	VPSLLQ      $0x04, X9, X9
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPXOR       X12, X13, X13
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
+	VAESENC     X8, X1, X1
 	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VMOVDQA     48(DI), X9
+	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X5, X5
@@ -13521,9 +12972,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:
@@ -13532,27 +12982,16 @@ return:
 	RET
 
 // func decrypt14AESNIAVX(s *byte, dst *byte, src *byte, sector int, n int, iv uint64, step uint64, stream int)
-// Requires: AES, AVX, CMOV, MMX+
-TEXT ·decrypt14AESNIAVX(SB), $600-64
-	LEAQ  63(SP), DX
-	ANDQ  $-64, DX
-	MOVQ  s+0(FP), AX
-	MOVQ  dst+8(FP), R8
-	MOVQ  src+16(FP), R9
-	MOVQ  sector+24(FP), R12
-	MOVQ  n+32(FP), R11
-	MOVQ  iv+40(FP), R15
-	MOVQ  R12, R10
-	IMULQ R11, R10
-	ADDQ  R9, R10
-
-	// Distance of the prefetches
-	MOVQ    $0x00000200, SI
-	MOVQ    $0x00001000, DI
-	MOVQ    stream+56(FP), R14
-	TESTQ   R14, R14
-	CMOVQNE DI, SI
-	MOVQ    SI, 528(DX)
+// Requires: AES, AVX, MMX+
+TEXT ·decrypt14AESNIAVX(SB), $592-64
+	LEAQ 63(SP), DX
+	ANDQ $-64, DX
+	MOVQ s+0(FP), AX
+	MOVQ dst+8(FP), R8
+	MOVQ src+16(FP), R9
+	MOVQ sector+24(FP), R12
+	MOVQ n+32(FP), R11
+	MOVQ iv+40(FP), R15
 
 	// Turns of a sector
 	MOVQ    R12, R13
@@ -13830,204 +13269,192 @@ sector:
 
 turn:
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	CMPQ        R14, R10
+	VMOVDQA     (SI), X9
 	VAESDEC     X8, X5, X5
-	CMOVQCC     R9, R14
+	VMOVDQA     16(SI), X10
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	PREFETCHT0  (R14)
+	VPUNPCKHQDQ X10, X9, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X1, X1
-	VMOVDQA     (SI), X9
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VMOVDQA     16(SI), X10
-	VAESDEC     X8, X4, X4
-	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VPSRLQ      $0x38, X11, X11
+	VAESDEC     X8, X3, X3
+	VPSHUFB     X14, X10, X10
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X7, X7
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X1, X1
 	VPXOR       X12, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X11, X11
+	VAESDEC     X8, X4, X4
+	VPAND       X15, X11, X12
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VPSRLDQ     $0x08, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X12, X9, X9
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X12
+	VPXOR       X11, X10, X10
 	VAESDEC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
+	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VPXOR       X12, X9, X9
+	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X5, X5
-	VPXOR       X11, X10, X10
+	VMOVDQA     32(SI), X9
 	VAESDEC     X8, X6, X6
-	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X7, X7
+	VMOVDQA     48(SI), X10
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     X10, 16(DI)
-	VAESDEC     X8, X1, X1
-	VMOVDQA     32(SI), X9
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VMOVDQA     48(SI), X10
-	VAESDEC     X8, X4, X4
 	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x38, X11, X11
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VPSHUFB     X14, X10, X10
+	VAESDEC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X7, X7
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VPXOR       X12, X11, X11
+	VAESDEC     X8, X4, X4
+	VPXOR       X13, X11, X11
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPXOR       X12, X11, X11
+	VPAND       X15, X11, X12
 	VAESDEC     X8, X7, X7
-	VPXOR       X13, X11, X11
+	VPSRLDQ     $0x08, X11, X11
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X3, X3
 	VPXOR       X12, X9, X9
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X10, X10
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       X11, X10, X10
+	VMOVDQA     X10, 48(DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     64(SI), X9
 	VAESDEC     X8, X7, X7
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     X10, 48(DI)
+	VMOVDQA     80(SI), X10
 	VAESDEC     X8, X1, X1
-	VMOVDQA     64(SI), X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VMOVDQA     80(SI), X10
-	VAESDEC     X8, X4, X4
-	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X5, X5
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x38, X11, X11
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VPSHUFB     X14, X10, X10
+	VAESDEC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPXOR       X13, X11, X11
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X9, X9
+	VAESDEC     X8, X3, X3
+	VPXOR       X11, X10, X10
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       X11, X10, X10
-	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     X10, 80(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     X10, 80(DI)
-	VAESDEC     X8, X1, X1
 	VMOVDQA     96(SI), X9
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VMOVDQA     112(SI), X10
+	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
 	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSHUFB     X14, X9, X9
+	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, X11, X11
+	VAESDEC     X8, X7, X7
+	VPSHUFB     X14, X10, X10
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
 	VPXOR       X12, X11, X11
+	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
 	VMOVDQU     576(AX), X8
@@ -14046,9 +13473,8 @@ turn:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
 	VMOVDQU     592(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around1
+	CMPQ        stream+56(FP), $0x00
+	JNE         around1
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -14282,222 +13708,210 @@ full:
 	TESTQ       R13, R13
 	JNZ         partial
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (R9), X0
+	VPXOR       (R9), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(R9), X1
+	VPXOR       16(R9), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(R9), X2
+	VPXOR       32(R9), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(R9), X3
+	VPXOR       48(R9), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(R9), X4
+	VPXOR       64(R9), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(R9), X5
+	VPXOR       80(R9), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(R9), X6
+	VPXOR       96(R9), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(R9), X7
+	VPXOR       112(R9), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	CMPQ        R14, R10
-	VAESDEC     X8, X4, X4
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X5, X5
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X6, X6
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X7, X7
 	VMOVDQU     (CX), X9
+	VAESDEC     X8, X4, X4
+	ADDQ        $+16, CX
+	VAESDEC     X8, X5, X5
+	VMOVDQA     X9, (DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	ADDQ        $+16, CX
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X2, X2
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X3, X3
-	VPSRLQ      $0x3f, X9, X11
-	VAESDEC     X8, X4, X4
 	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X3, X3
 	VPAND       X15, X11, X11
+	VAESDEC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 16(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X6, X6
+	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
 	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VMOVDQA     X9, 32(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X5, X5
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     X9, 48(DI)
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 48(DI)
-	VAESDEC     X8, X2, X2
 	VMOVDQA     (DI), X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X2, X2
+	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X3, X3
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     16(DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 80(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
+	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPSRLQ      $0x3c, X9, X11
+	VPSLLQ      $0x04, X9, X9
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VMOVDQA     48(DI), X9
+	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X5, X5
@@ -14524,9 +13938,8 @@ full:
 	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
 	VMOVDQU     592(AX), X8
-	MOVQ        stream+56(FP), R14
-	TESTQ       R14, R14
-	JNZ         around3
+	CMPQ        stream+56(FP), $0x00
+	JNE         around3
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
 	VMOVDQU     X0, (R8)
@@ -14598,222 +14011,210 @@ copyin:
 	JB          copyin
 	LEAQ        256(DX), BX
 	VMOVDQU     368(AX), X8
-	VMOVDQU     (BX), X0
+	VPXOR       (BX), X8, X0
 	VPXOR       (SI), X0, X0
-	VPXOR       X8, X0, X0
-	VMOVDQU     16(BX), X1
+	VPXOR       16(BX), X8, X1
 	VPXOR       16(SI), X1, X1
-	VPXOR       X8, X1, X1
-	VMOVDQU     32(BX), X2
+	VPXOR       32(BX), X8, X2
 	VPXOR       32(SI), X2, X2
-	VPXOR       X8, X2, X2
-	VMOVDQU     48(BX), X3
+	VPXOR       48(BX), X8, X3
 	VPXOR       48(SI), X3, X3
-	VPXOR       X8, X3, X3
-	VMOVDQU     64(BX), X4
+	VPXOR       64(BX), X8, X4
 	VPXOR       64(SI), X4, X4
-	VPXOR       X8, X4, X4
-	VMOVDQU     80(BX), X5
+	VPXOR       80(BX), X8, X5
 	VPXOR       80(SI), X5, X5
-	VPXOR       X8, X5, X5
-	VMOVDQU     96(BX), X6
+	VPXOR       96(BX), X8, X6
 	VPXOR       96(SI), X6, X6
-	VPXOR       X8, X6, X6
-	VMOVDQU     112(BX), X7
+	VPXOR       112(BX), X8, X7
 	VPXOR       112(SI), X7, X7
-	VPXOR       X8, X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	MOVQ        528(DX), R14
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	ADDQ        R9, R14
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	CMPQ        R14, R10
-	VAESDEC     X8, X4, X4
-	CMOVQCC     R9, R14
-	VAESDEC     X8, X5, X5
-	PREFETCHT0  (R14)
-	VAESDEC     X8, X6, X6
-	PREFETCHT0  64(R14)
-	VAESDEC     X8, X7, X7
 	VMOVDQU     (CX), X9
+	VAESDEC     X8, X4, X4
+	ADDQ        $+16, CX
+	VAESDEC     X8, X5, X5
+	VMOVDQA     X9, (DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	ADDQ        $+16, CX
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X2, X2
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X3, X3
-	VPSRLQ      $0x3f, X9, X11
-	VAESDEC     X8, X4, X4
 	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X3, X3
 	VPAND       X15, X11, X11
+	VAESDEC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 16(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
+	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X6, X6
+	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X7, X7
+	VPSHUFD     $0x4e, X11, X11
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
 	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VMOVDQA     X9, 32(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X5, X5
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     X9, 48(DI)
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 48(DI)
-	VAESDEC     X8, X2, X2
 	VMOVDQA     (DI), X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X2, X2
+	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X3, X3
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X7, X7
+	VPADDQ      X11, X11, X12
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     16(DI), X9
+	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3c, X9, X11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     16(DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X7, X7
+	VPSLLQ      $0x07, X11, X11
 	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 80(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
+	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPSRLQ      $0x3c, X9, X11
+	VPSLLQ      $0x04, X9, X9
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X1, X1
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPXOR       X12, X13, X13
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X1, X1
 	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VMOVDQA     48(DI), X9
+	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X5, X5
@@ -14888,9 +14289,8 @@ copyout:
 	JNZ     sector
 
 done:
-	MOVQ  stream+56(FP), R14
-	TESTQ R14, R14
-	JZ    return
+	CMPQ stream+56(FP), $0x00
+	JE   return
 	SFENCE
 
 return:

@@ -74,9 +74,8 @@ func (k *vexKernel) atEven() int    { return 0 }
 func (k *vexKernel) atOdd() int     { return k.turnBytes() }
 func (k *vexKernel) atPart() int    { return 2 * k.turnBytes() } // the partial turn passes through here
 func (k *vexKernel) atT() int       { return 3 * k.turnBytes() }
-func (k *vexKernel) atAhead() int   { return k.atT() + 16*k.batch() + 16 } // one tweak is read beyond the batch
 func (k *vexKernel) tweaks() int    { return k.turnBytes() / k.wide }      // registers of them
-func (k *vexKernel) size() int      { return k.atAhead() + 8 }
+func (k *vexKernel) size() int      { return k.atT() + 16*k.batch() + 16 } // one tweak is read beyond the batch
 
 func (k *vexKernel) f(off int) Mem { return Mem{Base: frame, Disp: off} }
 
@@ -121,9 +120,8 @@ func (k *vexKernel) generate() {
 	DECQ(sectors)
 	JNZ(LabelRef("sector"))
 	Label("done")
-	Load(Param("stream"), scratch)
-	TESTQ(scratch, scratch)
-	JZ(LabelRef("return"))
+	CMPQ(k.stream(), U8(0))
+	JE(LabelRef("return"))
 	SFENCE()
 	Label("return")
 	VPXOR(k.v[vKey], k.v[vKey], k.v[vKey])
@@ -141,17 +139,6 @@ func (k *vexKernel) prologue() {
 	Load(Param("sector"), loops)
 	Load(Param("n"), sectors)
 	Load(Param("iv"), iv)
-	MOVQ(loops, end)
-	IMULQ(sectors, end)
-	ADDQ(src, end)
-
-	Comment("Distance of the prefetches")
-	MOVQ(U32(near), RSI)
-	MOVQ(U32(far), RDI)
-	Load(Param("stream"), scratch)
-	TESTQ(scratch, scratch)
-	CMOVQNE(RDI, RSI)
-	MOVQ(RSI, k.f(k.atAhead()))
 
 	// rest = bytes of the partial turn; loops = turns - 1 if it is 0
 	Comment("Turns of a sector")
@@ -239,9 +226,8 @@ func (k *vexKernel) block(src, dst Register, extra []func()) {
 	key := k.v[vKey]
 	broadcast(Mem{Base: sched, Disp: off}, key)
 	for j := range lanes {
-		VMOVDQU(Mem{Base: src, Disp: k.width * j}, k.v[j])
+		VPXOR(Mem{Base: src, Disp: k.width * j}, key, k.v[j])
 		VPXOR(Mem{Base: cur, Disp: k.width * j}, k.v[j], k.v[j])
-		VPXOR(key, k.v[j], k.v[j])
 	}
 	work := append(k.prefetch(), extra...)
 	slots, done := lanes*(k.rounds-1), 0
@@ -262,15 +248,11 @@ func (k *vexKernel) block(src, dst Register, extra []func()) {
 	XCHGQ(cur, nxt)
 }
 
-func (k *vexKernel) prefetch() []func() {
-	w := []func(){
-		func() { MOVQ(k.f(k.atAhead()), scratch) },
-		func() { ADDQ(src, scratch) },
-		func() { CMPQ(scratch, end) },
-		func() { CMOVQCC(src, scratch) },
-	}
+// prefetch asks for the data near ahead, also behind the end of src: it cannot
+// fault, and minding the end costs more than it saves.
+func (k *vexKernel) prefetch() (w []func()) {
 	for i := 0; i < k.turnBytes(); i += 64 {
-		w = append(w, func() { PREFETCHT0(Mem{Base: scratch, Disp: i}) })
+		w = append(w, func() { PREFETCHT0(Mem{Base: src, Disp: near + i}) })
 	}
 	return w
 }
@@ -289,9 +271,8 @@ func (k *vexKernel) store(to Register, finish func(j int)) {
 		return
 	}
 	around, stored := k.label("around"), k.label("stored")
-	Load(Param("stream"), scratch)
-	TESTQ(scratch, scratch)
-	JNZ(LabelRef(around))
+	CMPQ(k.stream(), U8(0))
+	JNE(LabelRef(around))
 	through()
 	JMP(LabelRef(stored))
 	Label(around)
@@ -301,6 +282,9 @@ func (k *vexKernel) store(to Register, finish func(j int)) {
 	}
 	Label(stored)
 }
+
+// stream is the argument of that name.
+func (k *vexKernel) stream() Mem { return NewParamAddr("stream", 56) }
 
 func (k *vexKernel) step() {
 	ADDQ(U32(k.turnBytes()), src)
