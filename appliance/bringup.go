@@ -46,7 +46,7 @@ func (n *Node) openDrives(ctx context.Context, formatBlank bool) error {
 		}
 	}
 	if blank := n.drives.blank(); formatBlank && len(blank) > 0 {
-		return errors.Join(recovered, n.drives.format(blank, key, n.keys.info()))
+		return errors.Join(recovered, n.drives.format(blank, key, n.keys.info(), false))
 	}
 	return recovered
 }

@@ -218,6 +218,7 @@ const thoroughEnv = "SEALBAY_TEST_THOROUGH"
 // three drives. The next start ends with every drive open, its data intact, and
 // one of the two keys refused by every header.
 func TestCutAtEveryWrite(t *testing.T) {
+	t.Parallel()
 	server := keyringtest.NewServer(t)
 	server.AddKey("key-2", nil, kmipgo.StateActive)
 	toKMS := func(id string) func(*Node) error {

@@ -170,15 +170,15 @@ func (d *drive) note(sum blockcrypt.Summary) {
 }
 
 // format makes a blank drive an encrypted volume under key and proves that it
-// opens. What is not blank, blockcrypt refuses.
-func (d *drive) format(key *keyring.MasterKey, info blockcrypt.KeyInfo) error {
+// opens. What is not blank, blockcrypt refuses unless overErased is set.
+func (d *drive) format(key *keyring.MasterKey, info blockcrypt.KeyInfo, overErased bool) error {
 	dev, err := direct.Open(d.found.Path, direct.Options{})
 	if err != nil {
 		return err
 	}
 	var sum *blockcrypt.Summary
 	err = key.Use(func(kek []byte) error {
-		sum, err = blockcrypt.Format(dev, kek, blockcrypt.FormatOptions{Key: info})
+		sum, err = blockcrypt.Format(dev, kek, blockcrypt.FormatOptions{Key: info, Force: overErased})
 		return err
 	})
 	if err != nil {

@@ -193,10 +193,11 @@ func (t *table) unlock(closed []*drive, key *keyring.MasterKey) error {
 	return t.save()
 }
 
-// format makes volumes of the drives given. The caller holds hands.
-func (t *table) format(drives []*drive, key *keyring.MasterKey, info blockcrypt.KeyInfo) error {
+// format makes volumes of the drives given; with overErased also of what holds
+// the remains of a crypto-erase. The caller holds hands.
+func (t *table) format(drives []*drive, key *keyring.MasterKey, info blockcrypt.KeyInfo, overErased bool) error {
 	var all error
-	for i, err := range parallel(drives, func(d *drive) error { return d.format(key, info) }) {
+	for i, err := range parallel(drives, func(d *drive) error { return d.format(key, info, overErased) }) {
 		if err != nil {
 			all = errors.Join(all, err)
 			drives[i].set(rest.DriveFailed, err.Error())

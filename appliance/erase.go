@@ -2,13 +2,17 @@ package appliance
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"sealbay/appliance/rest"
 	"sealbay/blockcrypt"
+	"sealbay/blockcrypt/blockdev"
+	"sealbay/blockcrypt/blockdev/direct"
 )
 
 // eraseMethod describes what blockcrypt.CryptoErase does, for the receipt.
@@ -58,9 +62,55 @@ func (t *table) erase(d *drive) (rest.EraseReceipt, error) {
 	return receipt, errors.Join(err, t.save())
 }
 
+// erased reports whether a receipt says that we erased the drive, and the
+// header area is still as it was left then: whoever put data on it since, be it
+// anywhere in that area, would be seen.
+func (n *Node) erased(d *drive) bool {
+	if d.found == nil || d.found.Serial == "" || d.state != rest.DriveForeign || d.found.InUse != "" {
+		return false
+	}
+	names, err := fileNames(n.state.folder.Path("."))
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		var r rest.EraseReceipt
+		if !strings.HasPrefix(name, receiptPrefix) {
+			continue
+		}
+		if ok, err := n.state.load(name, &r); ok && err == nil && r.Serial == d.found.Serial && headerHash(d.found.Path) == r.HeaderSHA256After {
+			return true
+		}
+	}
+	return false
+}
+
+// headerHash hashes the header area as CryptoErase does; empty if it cannot
+// be read.
+func headerHash(path string) string {
+	dev, err := direct.Open(path, direct.Options{ReadOnly: true})
+	if err != nil {
+		return ""
+	}
+	defer dev.Close() // only read from
+	s, err := blockdev.NewSync(dev)
+	if err != nil {
+		return ""
+	}
+	defer s.Close()
+	area := make([]byte, blockcrypt.DataOffset)
+	if _, err := s.ReadAt(area, 0); err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(area)
+	return hex.EncodeToString(sum[:])
+}
+
+const receiptPrefix = "erased-"
+
 // keepReceipt writes the receipt beside the node's state and says where.
 func (n *Node) keepReceipt(r *rest.EraseReceipt) error {
-	name := "erased-" + r.UUID + ".json"
+	name := receiptPrefix + r.UUID + ".json"
 	r.ReceiptFile = n.state.folder.Path(name)
 	b, err := json.MarshalIndent(r, "", "    ")
 	if err != nil {

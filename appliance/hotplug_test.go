@@ -54,6 +54,7 @@ func (s slots) pull(slot string) {
 // TestHotPlug: a drive that is plugged in is recognised at once by the
 // kernel's event, in whichever slot, and opened.
 func TestHotPlug(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, 20)
 	images := r.images
 	s := slots{t, filepath.Join(filepath.Dir(r.state), "slots")}

@@ -14,6 +14,7 @@ import (
 // TestIdle holds the daemon with 24 open drives to 40 MiB of memory and 0.5 %
 // of a core when nobody asks anything of it.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 24, 20)
 	if err := r.node(t, true).Close(); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // rotations, with writes to its volumes going on: no acknowledged write is
 // lost, every drive opens at the next start, with one key only.
 func TestKillDuringRotations(t *testing.T) {
+	t.Parallel()
 	const kills = 30
 	r := newRig(t, 3, 20)
 	if err := r.node(t, true).Close(); err != nil {

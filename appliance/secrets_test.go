@@ -24,6 +24,7 @@ import (
 // whose keys the test knows, takes it through its life, and looks for the keys
 // in everything that it wrote: system calls, files, drives, log, core.
 func TestKeyReachesNoDriveAndNoLog(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Fatalf("%v: install the Debian package strace", err)
 	}

@@ -23,7 +23,8 @@ func (n *Node) Volumes() rest.VolumeList { return rest.VolumeList{Volumes: n.dri
 // Version answers version.
 func (n *Node) Version() rest.Version { return version() }
 
-// FormatDrive makes an encrypted volume of one blank drive.
+// FormatDrive makes an encrypted volume of one drive, which is blank or was
+// crypto-erased here.
 func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Drive, error) {
 	n.drives.hands.Lock()
 	defer n.drives.hands.Unlock()
@@ -34,7 +35,8 @@ func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Driv
 	if err != nil {
 		return rest.Drive{}, err
 	}
-	if d.state != rest.DriveBlank {
+	reuse := n.erased(d)
+	if d.state != rest.DriveBlank && !reuse {
 		return rest.Drive{}, rest.Errorf(409, "%s is not blank but %s%s; nothing was done", d.name(), d.state, because(d.detail))
 	}
 	key, err := n.keys.fetch(ctx)
@@ -42,7 +44,7 @@ func (n *Node) FormatDrive(ctx context.Context, sel rest.DriveSelect) (rest.Driv
 		return rest.Drive{}, sealed(err)
 	}
 	defer debug.FreeOSMemory() // see bringUp
-	if err := n.drives.format([]*drive{d}, key, n.keys.info()); err != nil {
+	if err := n.drives.format([]*drive{d}, key, n.keys.info(), reuse); err != nil {
 		return rest.Drive{}, err
 	}
 	return d.row(), nil

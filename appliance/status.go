@@ -71,6 +71,9 @@ func (n *Node) State() rest.NodeState {
 	if n.keys.interrupted() {
 		s.Alerts = append(s.Alerts, "a rotation of the master key was interrupted and waits to be recovered")
 	}
+	if _, err := n.keys.rotations(); err != nil {
+		s.Alerts = append(s.Alerts, "no rotation is possible, and no former key is known: "+err.Error())
+	}
 	h, _ := n.keys.health()
 	if h.Status != keyring.Encrypted && h.Status != keyring.Available {
 		s.MissingOnRestart = s.DrivesKnown

@@ -20,6 +20,7 @@ import (
 
 // TestEightStatuses brings a node into each of them.
 func TestEightStatuses(t *testing.T) {
+	t.Parallel()
 	server := keyringtest.NewServer(t)
 	r := newRig(t, 1, 20)
 	stranger := newRig(t, 1, 20)
@@ -128,6 +129,7 @@ func TestExpiryAlert(t *testing.T) {
 // rolled back or finished, and every drive opens, the failing one, too, once it
 // is well.
 func TestFailingDriveRollsBack(t *testing.T) {
+	t.Parallel()
 	for fail := range 12 {
 		w := newWorld(t)
 		n := w.node(t)
