@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -133,7 +134,7 @@ func blankResult(plan Plan, subject Subject) (*Result, error) {
 			Level: stats.Level, Resamples: stats.Resamples,
 			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time while the clock runs; thermal throttling meanwhile", 100*stealLimit),
 		},
-		NotMeasured: notMeasured(),
+		NotMeasured: notMeasured(plan.Workloads),
 	}
 	for _, w := range plan.Workloads {
 		res.Workloads = append(res.Workloads, Workload{Workload: w, Pattern: w.Pattern(),
@@ -156,13 +157,15 @@ func xtsName() (string, error) {
 	return c.Implementation(), nil
 }
 
-func notMeasured() []string {
+func notMeasured(ws []workload.Workload) []string {
 	out := []string{
 		"cycles per byte",
 		"CPU time of kernel threads outside this process (loop, io-wq, interrupts)",
 		"dm-crypt, cipher_null and other ciphers",
-		"queue depths above 1",
 		"drives in steady state (SNIA preconditioning)",
+	}
+	if !slices.ContainsFunc(ws, func(w workload.Workload) bool { return w.Depth > 1 }) {
+		out = append(out, "queue depths above 1")
 	}
 	if _, ok, _ := throttled("/sys"); !ok {
 		out = append(out, "thermal throttling: this processor shows no counters of it")

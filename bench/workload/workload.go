@@ -10,9 +10,13 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+
+	"sealbay/bench/internal/size"
 )
 
 // Workload describes a closed loop: Depth requests are kept in flight, each
@@ -63,34 +67,68 @@ var headline = []Workload{
 // Headline returns W1 to W4.
 func Headline() []Workload { return slices.Clone(headline) }
 
-// Select returns the workloads that a comma-separated list of IDs names, in
-// the order of the list; an empty list names the headline.
+// Select returns the workloads that a comma-separated list names, in its
+// order; an empty list names the headline. A name is an ID, or PATTERN:SIZE:DEPTH
+// such as randread:128KiB:8, the patterns being those of fio.
 func Select(list string) ([]Workload, error) {
 	if strings.TrimSpace(list) == "" {
 		return Headline(), nil
 	}
 	var out []Workload
-	for id := range strings.SplitSeq(list, ",") {
-		id = strings.ToUpper(strings.TrimSpace(id))
-		i := slices.IndexFunc(headline, func(w Workload) bool { return w.ID == id })
-		if i < 0 {
-			return nil, fmt.Errorf("workload %q: unknown, there are %s", id, ids(headline))
+	for name := range strings.SplitSeq(list, ",") {
+		w, err := find(strings.TrimSpace(name))
+		if err != nil {
+			return nil, fmt.Errorf("workload %q: %w", name, err)
 		}
-		if slices.ContainsFunc(out, func(w Workload) bool { return w.ID == id }) {
-			return nil, fmt.Errorf("workload %q: named twice", id)
+		if slices.ContainsFunc(out, func(o Workload) bool { return o.ID == w.ID }) {
+			return nil, fmt.Errorf("workload %q: named twice", name)
 		}
-		out = append(out, headline[i])
+		out = append(out, w)
 	}
 	return out, nil
 }
 
-func ids(ws []Workload) string {
-	names := make([]string, len(ws))
-	for i, w := range ws {
-		names[i] = w.ID
+func find(name string) (Workload, error) {
+	for _, w := range headline {
+		if strings.EqualFold(w.ID, name) {
+			return w, nil
+		}
 	}
-	return strings.Join(names, ", ")
+	parts := strings.Split(name, ":")
+	if len(parts) != 3 {
+		return Workload{}, errors.New("unknown: want W1, W2, W3, W4, or one like randread:128KiB:8")
+	}
+	w, ok := patterns[parts[0]]
+	if !ok {
+		return w, fmt.Errorf("pattern %q: want read, write, randread or randwrite", parts[0])
+	}
+	block, err := size.Parse(parts[1])
+	if err != nil {
+		return w, err
+	}
+	if block < 4*kib || block > maxBlock || block&(block-1) != 0 {
+		return w, fmt.Errorf("blocks of %s: want a power of two from 4KiB to 4MiB", parts[1])
+	}
+	depth, err := strconv.Atoi(parts[2])
+	if err != nil || depth < 1 || depth > maxDepth || int64(depth)*block > maxFlight {
+		return w, fmt.Errorf("queue depth %s: want 1 to %d, and at most 64MiB in flight", parts[2], maxDepth)
+	}
+	w.ID, w.BlockSize, w.Depth = name, int(block), depth
+	w.Name = fmt.Sprintf("%s %s %s", w.Pattern(), w.Op(), size.String(block))
+	return w, nil
 }
+
+// patterns are fio's words for what a workload does.
+var patterns = map[string]Workload{
+	"read": {Reads: 100}, "write": {}, "randread": {Reads: 100, Random: true}, "randwrite": {Random: true},
+}
+
+// Bounds of a workload that is described.
+const (
+	maxBlock  = 4 * mib
+	maxDepth  = 256
+	maxFlight = 64 * mib // bytes
+)
 
 // fillBlock is the size of a fill's writes.
 const fillBlock = mib

@@ -204,7 +204,13 @@ func TestSelect(t *testing.T) {
 	if ws, err := Select(""); err != nil || len(ws) != 4 {
 		t.Errorf("the empty list selected %v, %v", ws, err)
 	}
-	for _, bad := range []string{"W9", "W1,,W2", "W1,W1"} {
+	ws, err = Select("randwrite:128KiB:8,read:1M:2")
+	if err != nil || ws[0] != (Workload{"randwrite:128KiB:8", "random write 128 KiB", 0, 128 << 10, 8, true}) ||
+		ws[1] != (Workload{"read:1M:2", "sequential read 1 MiB", 100, 1 << 20, 2, false}) {
+		t.Errorf("described %+v, %v", ws, err)
+	}
+	for _, bad := range []string{"W9", "W1,,W2", "W1,W1", "trim:4KiB:1", "read:4000:1", "read:512:1", "read:8MiB:1",
+		"read:4KiB:0", "read:4KiB:257", "read:4MiB:32", "read:4KiB:x", "read:4KiB"} {
 		if _, err := Select(bad); err == nil || !strings.Contains(err.Error(), "workload") {
 			t.Errorf("%q was selected: %v", bad, err)
 		}

@@ -80,18 +80,3 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 var _ io.Writer = writerFunc(nil)
-
-func TestSize(t *testing.T) {
-	for s, want := range map[string]int64{"1": 1, "64K": 64 << 10, "256MiB": 256 << 20, "2g": 2 << 30, "1GB": 1e9, "3TiB": 3 << 40, "7B": 7} {
-		var v bytesValue
-		if err := v.Set(s); err != nil || int64(v) != want {
-			t.Errorf("%q is %d, %v; want %d", s, v, err, want)
-		}
-	}
-	for _, s := range []string{"", "MiB", "-1", "0", "1.5G", "1X", "1MM", "1BM", "9999999T", "1iB2"} {
-		var v bytesValue
-		if err := v.Set(s); err == nil {
-			t.Errorf("%q was read as %d", s, v)
-		}
-	}
-}

@@ -61,7 +61,7 @@ func runCommand() *cobra.Command {
 	fl.StringVar(&f.target.Erases, "i-know-this-erases", "", "path or serial of a target that holds data:\nrun on it all the same (`name`)")
 	fl.StringVar(&f.target.State, "state", "", "run on the Sealbay volume that is there, with\nthe local master key in `folder`: its data are\nerased, its header stays")
 	fl.StringVar(&f.target.Engine, "engine", engine.Auto, "`name`: "+strings.Join(engine.Names(), ", "))
-	fl.StringVar(&f.workloads, "workloads", "", "`list` such as W1,W3 (default: W1 to W4)")
+	fl.StringVar(&f.workloads, "workloads", "", "`list` such as W1,W3 or randread:128KiB:8\n(default: W1 to W4)")
 	fl.IntVar(&f.rounds, "rounds", 20, "rounds of each workload")
 	fl.DurationVar(&f.section, "round-time", time.Second, "how long the clock runs for a mode in a round\n")
 	fl.DurationVar(&f.budget, "budget", 0, "go on after --rounds until every interval is\nwithin 1 % of its ratio, at most so long in all")
