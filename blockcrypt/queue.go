@@ -107,8 +107,9 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 	}
 	n := min(len(reqs), len(q.free))
 	q.pending = 0
+	now := blockdev.Now() // for all: waiting for neighbours to be encrypted is encryption's time
 	for i, r := range reqs[:n] {
-		p := q.take(r)
+		p := q.take(r, now)
 		if err := q.accept(r); err != nil {
 			q.answer(p, err)
 			continue
@@ -133,12 +134,12 @@ func (q *queue) kick() error {
 	return err
 }
 
-func (q *queue) take(r *blockdev.Request) *place {
+func (q *queue) take(r *blockdev.Request, now int64) *place {
 	last := len(q.free) - 1
 	p := q.free[last]
 	q.free = q.free[:last]
 	r.Err = nil
-	r.Stamps = blockdev.Stamps{Submitted: blockdev.Now()}
+	r.Stamps = blockdev.Stamps{Submitted: now}
 	p.outer, p.done = r, 0
 	return p
 }
