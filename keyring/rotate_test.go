@@ -559,7 +559,9 @@ func TestHangingDriveRollsBack(t *testing.T) {
 		t.Fatalf("retained %+v: the drive may still take the new key when it wakes up", r)
 	}
 	close(wake)
+	n.discs[2].mu.Lock()
 	delete(n.discs[2].hang, "add")
+	n.discs[2].mu.Unlock()
 	for range 100 { // it adds the key after all
 		n.discs[2].mu.Lock()
 		late := len(n.discs[2].accepts) == 2
