@@ -51,7 +51,6 @@ type choice struct {
 	program    string
 	since      string
 	argument   string // type that the tracepoint's third argument must point to, "" for any
-	fallback   bool
 }
 
 // tracepoints reads from the kernel's BTF which tracepoints it has and with

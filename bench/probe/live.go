@@ -55,7 +55,7 @@ func (t *target) liveHooks() []hook {
 	return []hook{
 		{"block_io_start", false, []choice{
 			{tracepoint: "block_io_start", program: liveProgOnStart, since: "6.5"},
-			{tracepoint: "block_rq_insert", program: liveProgOnInsert, fallback: true},
+			{tracepoint: "block_rq_insert", program: liveProgOnInsert},
 		}},
 		{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: liveProgOnIssue}}},
 		{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: liveProgOnComplete}}},

@@ -111,11 +111,11 @@ func stageHooks(requests bool) []hook {
 	ring := []hook{
 		{name: "io_uring_submit_req", choices: []choice{
 			{tracepoint: "io_uring_submit_req", program: stagesProgOnSubmit, since: "6.3"},
-			{tracepoint: "io_uring_submit_sqe", program: stagesProgOnSubmitSqe, fallback: true},
+			{tracepoint: "io_uring_submit_sqe", program: stagesProgOnSubmitSqe},
 		}},
 		{name: "io_uring_complete", choices: []choice{
 			{tracepoint: "io_uring_complete", program: stagesProgOnPost, argument: "io_uring_cqe"},
-			{tracepoint: "io_uring_complete", program: stagesProgOnPostFields, fallback: true},
+			{tracepoint: "io_uring_complete", program: stagesProgOnPostFields},
 		}},
 		{name: "io_uring_queue_async_work", choices: []choice{
 			{tracepoint: "io_uring_queue_async_work", program: stagesProgOnPunt},
@@ -129,7 +129,7 @@ func stageHooks(requests bool) []hook {
 	return append(ring,
 		hook{"block_io_start", true, []choice{
 			{tracepoint: "block_io_start", program: stagesProgOnStart, since: "6.5"},
-			{tracepoint: "block_bio_queue", program: stagesProgOnBio, fallback: true},
+			{tracepoint: "block_bio_queue", program: stagesProgOnBio},
 		}},
 		hook{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: stagesProgOnIssue}}},
 		hook{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: stagesProgOnComplete}}})

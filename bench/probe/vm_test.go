@@ -16,7 +16,6 @@ func TestVMStages(t *testing.T) {
 	if os.Getenv("SEALBAY_VM") == "" {
 		t.Fatal("runs inside the appliance's kernel only: make test-vm")
 	}
-	before := objects(t)
 	for _, c := range []struct{ path, engine string }{
 		{"/dev/vda", "direct"}, {"/dev/nvme0n1", "io_uring"}, {"/dev/sda", "io_uring"},
 	} {
@@ -31,7 +30,7 @@ func TestVMStages(t *testing.T) {
 			checkStages(t, p, dev, blockdev.Read, 1, 1<<20, 50)
 		})
 	}
-	settles(t, before)
+	settles(t, objects(t))
 }
 
 func TestVMLive(t *testing.T) {

@@ -49,15 +49,20 @@ struct owner {
 };
 
 struct bio_owner {
+	u64 bio;
 	u64 started;
 	u32 slot;
 	u32 pad;
 };
 
+/* Bios in flight, at a place that their address gives; of two that meet there
+ * the first goes unmatched. */
+enum { BIOS_LOG2 = 14, BIOS = 1 << BIOS_LOG2 };
+
 struct { MAP_UINT(type, ARRAY); MAP_UINT(map_flags, MMAPABLE); MAP_UINT(max_entries, 1); MAP_TYPE(key, u32); MAP_TYPE(value, struct slot); } slots SEC(".maps");
 struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, THREADS); MAP_TYPE(key, u32); MAP_TYPE(value, struct thread); } threads SEC(".maps");
 struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, QUEUES * TAGS); MAP_TYPE(key, u32); MAP_TYPE(value, struct owner); } owners SEC(".maps");
-struct { MAP_UINT(type, LRU_HASH); MAP_UINT(max_entries, 16384); MAP_TYPE(key, u64); MAP_TYPE(value, struct bio_owner); } bios SEC(".maps");
+struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, BIOS); MAP_TYPE(key, u32); MAP_TYPE(value, struct bio_owner); } bios SEC(".maps");
 
 /* Where the device makes no requests, its own dev_t (a partition's, say);
  * else 0: any bio of a bound thread counts, the request's disk is checked. */
@@ -250,6 +255,16 @@ static inline int on_bio_device(struct bio *bio)
 	return !bio_device || (bio->bi_bdev && bio->bi_bdev->bd_dev == bio_device);
 }
 
+/* The verifier lets nobody count with a pointer that it knows as one, so the
+ * bio's address is read from where it stands. */
+static inline struct bio_owner *place_of_bio(const void *where, u64 *bio)
+{
+	if (read_kernel(bio, sizeof(*bio), where))
+		return 0;
+	u32 i = (u32)(*bio >> 6) * 0x9e3779b1 >> (32 - BIOS_LOG2); /* Fibonacci hashing */
+	return map_lookup(&bios, &i);
+}
+
 /* on_bio stands in for on_start: on kernels without block_io_start (before
  * 6.5), and on devices that take bios and make no requests (zram, brd, dm). */
 SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
@@ -258,20 +273,25 @@ SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
 	u32 i = 0;
 	if (!on_bio_device(bio) || !current_slot(&i))
 		return 0;
-	u64 key = (u64)bio;
-	struct bio_owner b = { .started = now_ns(), .slot = i };
-	map_update(&bios, &key, &b, 0);
+	u64 address = 0;
+	struct bio_owner *b = place_of_bio(&ctx[0], &address);
+	if (!b)
+		return 0;
+	b->bio = address;
+	b->slot = i;
+	b->started = now_ns();
 	return 0;
 }
 
-static inline struct slot *bind_bio(u64 bio, u32 *slot)
+static inline struct slot *bind_bio(const void *where, u32 *slot)
 {
-	struct bio_owner *b = map_lookup(&bios, &bio);
-	if (!b)
+	u64 bio = 0;
+	struct bio_owner *b = place_of_bio(where, &bio);
+	if (!b || b->bio != bio)
 		return 0;
 	u64 started = b->started;
 	*slot = b->slot;
-	map_delete(&bios, &bio);
+	b->bio = 0;
 	struct slot *s = map_lookup(&slots, slot);
 	if (!s)
 		return 0;
@@ -293,7 +313,7 @@ SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
 	struct owner *o = map_lookup(&owners, &place);
 	if (!o)
 		return 0;
-	struct slot *s = bind_bio((u64)rq->bio, &i);
+	struct slot *s = bind_bio(&rq->bio, &i);
 	if (!s)
 		return 0;
 	if (!s->issued)
@@ -308,7 +328,7 @@ SEC("tp_btf/block_bio_complete") int on_bio_complete(u64 *ctx)
 {
 	u32 i = 0;
 	/* Its device may have changed on the way: md and NVMe multipath remap. */
-	if (bind_bio(ctx[1], &i))
+	if (bind_bio(&ctx[1], &i))
 		part_done(i);
 	return 0;
 }
