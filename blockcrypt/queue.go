@@ -208,7 +208,8 @@ func (q *queue) Reap(done []*blockdev.Request, least int) (int, error) {
 		if err != nil {
 			return q.hand(done), err
 		}
-		if len(q.ready) >= least && (n < q.chunk || q.pending >= stride) {
+		more := n == q.chunk && n < room && q.pending < stride
+		if len(q.ready) >= least && !more {
 			return q.hand(done), nil
 		}
 	}
@@ -233,11 +234,20 @@ func (q *queue) collect(most, least int) (int, error) {
 	return n, err
 }
 
-// hand gives what is ready to the caller and its places back.
+// hand gives what is ready to the caller and its places back. A single
+// request was stamped just before; more have waited for each other.
 func (q *queue) hand(done []*blockdev.Request) int {
 	n := min(len(done), len(q.ready))
+	if n == 0 {
+		return 0
+	}
+	stamps := &q.ready[0].outer.Stamps
+	now := max(stamps.Completed, stamps.Decrypted)
+	if n > 1 {
+		now = blockdev.Now()
+	}
 	for i, p := range q.ready[:n] {
-		p.outer.Stamps.Reaped = blockdev.Now()
+		p.outer.Stamps.Reaped = now
 		done[i], p.outer = p.outer, nil
 		q.free = append(q.free, p)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"sealbay/blockcrypt/blockdev"
-	"sealbay/blockcrypt/blockdev/direct"
+	"sealbay/blockcrypt/blockdev/engine"
 	"sealbay/blockcrypt/blocktest"
 	"sealbay/blockcrypt/xts"
 )
@@ -63,20 +63,22 @@ func TestQueueSuite(t *testing.T) {
 			return blocktest.New(size, blocktest.Options{Seed: 11, Align: 512, Sector: 4096})
 		},
 		"read-only": func(*testing.T) blockdev.Device { return blocktest.New(size, blocktest.Options{ReadOnly: true}) },
-		"file": func(t *testing.T) blockdev.Device {
-			d, err := direct.Open(blocktest.File(t, "", size), direct.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return d
-		},
+		"direct":    func(t *testing.T) blockdev.Device { return onFile(t, size, "direct") },
+		"io_uring":  func(t *testing.T) blockdev.Device { return onFile(t, size, "io_uring") },
 	} {
-		for _, discard := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/discard=%v", name, discard), func(t *testing.T) {
-				blocktest.Suite(t, func(t *testing.T) blockdev.Device { return stage(t, open(t), discard) })
-			})
-		}
+		t.Run(name, func(t *testing.T) {
+			blocktest.Suite(t, func(t *testing.T) blockdev.Device { return stage(t, open(t), name == "memory") })
+		})
 	}
+}
+
+func onFile(t *testing.T, size int64, name string) blockdev.Device {
+	t.Helper()
+	d, err := engine.Open(blocktest.File(t, "", size), name, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func TestCopyingSuite(t *testing.T) {

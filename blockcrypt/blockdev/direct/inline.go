@@ -33,7 +33,8 @@ func (q *inline) Submit(reqs []*blockdev.Request) (int, error) {
 	}
 	r := reqs[0]
 	q.held = r
-	r.Stamps = blockdev.Stamps{Submitted: blockdev.Now()}
+	now := blockdev.Now()
+	r.Stamps = blockdev.Stamps{Submitted: now, Issued: now}
 	r.Slot = q.o.SlotBase
 	run(q.node, &q.o, r)
 	return 1, nil
@@ -59,7 +60,6 @@ func (q *inline) Close() error {
 // run checks r, makes its system call and leaves the result in it.
 func run(n *osdev.Node, o *blockdev.QueueOptions, r *blockdev.Request) {
 	r.Err = nil
-	r.Stamps.Issued = blockdev.Now()
 	if err := o.Check(r, &n.Info); err != nil {
 		r.Err = err
 	} else if err := n.Run(r); err != nil {

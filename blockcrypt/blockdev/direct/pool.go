@@ -46,6 +46,7 @@ func (q *pool) serve(i int, started func()) {
 	q.threads[i] = unix.Gettid()
 	started()
 	for r := range q.work[i] {
+		r.Stamps.Issued = blockdev.Now()
 		run(q.node, &q.o, r)
 		q.done <- r
 	}
