@@ -477,7 +477,7 @@ func (n *node) outcomes() []*node {
 }
 
 // The power fails again during the recovery: every 7th first cut with every
-// 3rd second one (all with all pass too, and take minutes).
+// 3rd second one: all with all would take minutes.
 func TestSecondPowerCut(t *testing.T) {
 	for name, w := range ways {
 		t.Run(name, func(t *testing.T) {
