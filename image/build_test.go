@@ -61,7 +61,7 @@ func TestSameBytes(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	manifest, err := os.ReadFile(filepath.Join(one, ManifestFile))
-	if err != nil || !strings.Contains(string(manifest), "kernel-source linux-signed-6.12-amd64") || !strings.Contains(string(manifest), "program /init sealbay/appliance/cmd/init") {
+	if err != nil || !strings.Contains(string(manifest), "kernel-source linux-signed-") || !strings.Contains(string(manifest), "program /init sealbay/appliance/cmd/init") {
 		t.Errorf("manifest (%v):\n%s", err, manifest)
 	}
 }

@@ -34,6 +34,8 @@ packages() {
 		gcc                the race detector (cgo)
 		libc6-dev          the race detector (cgo)
 		jq                 reads result files in scripts
+		curl               speaks the daemon's REST over its socket in tests
+		procps             pgrep and ps in tests
 	LIST
 }
 
