@@ -74,19 +74,21 @@ func choose() (*implementation, error) {
 	panic("xts: the generic implementation is missing")
 }
 
+// find returns the implementation of that name. The error says what it lacks,
+// if it exists, and which ones run here.
 func find(name string) (*implementation, error) {
-	var names []string
+	var here []string
+	lacks := "unknown"
 	for _, im := range registry() {
 		why := im.reason()
-		if im.name == name && why == "" {
+		switch {
+		case im.name == name && why == "":
 			return &im, nil
-		}
-		if im.name == name {
-			return nil, fmt.Errorf("xts: implementation %q: %w: %s", name, ErrImpl, why)
-		}
-		if why == "" {
-			names = append(names, im.name)
+		case im.name == name:
+			lacks = why
+		case why == "":
+			here = append(here, im.name)
 		}
 	}
-	return nil, fmt.Errorf("xts: implementation %q: %w: have %s", name, ErrImpl, strings.Join(names, ", "))
+	return nil, fmt.Errorf("xts: implementation %q: %w: %s; have %s", name, ErrImpl, lacks, strings.Join(here, ", "))
 }
