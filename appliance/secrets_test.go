@@ -17,7 +17,9 @@ import (
 	kmipgo "github.com/ovh/kmip-go"
 
 	"sealbay/appliance/rest"
+	"sealbay/keyring/durable"
 	"sealbay/keyring/keyringtest"
+	"sealbay/keyring/local"
 )
 
 // TestKeyReachesNoDriveAndNoLog runs the real daemon under strace with a KMS
@@ -46,6 +48,7 @@ func TestKeyReachesNoDriveAndNoLog(t *testing.T) {
 	defer c.Process.Kill() // when the test fails on the way
 	r.await(t, "open", func(s rest.NodeState) bool { return s.DrivesOpen == 2 })
 	daemon := childOf(t, c.Process.Pid)
+	first := r.localKey(t)
 	if err := r.life(t, server); err != nil {
 		t.Error(err)
 	}
@@ -70,6 +73,30 @@ func TestKeyReachesNoDriveAndNoLog(t *testing.T) {
 		searchFiles(t, filepath.Dir(r.state), key)
 		search(t, "the log", []byte(log.String()), key)
 	}
+	// The first key was in a file while the store was local, so the trace holds
+	// it. The file is gone, and overwritten before it went.
+	searchFiles(t, filepath.Dir(r.state), first)
+	search(t, "the log", []byte(log.String()), first)
+}
+
+// localKey reads the key file as the daemon does.
+func (r *rig) localKey(t *testing.T) []byte {
+	t.Helper()
+	folder, err := durable.Open(r.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	key, _, err := local.New(folder).Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Close()
+	var b []byte
+	if err := key.Use(func(k []byte) error { b = bytes.Clone(k); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // life is what the daemon under the magnifying glass goes through.
