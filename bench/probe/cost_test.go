@@ -12,27 +12,30 @@ import (
 	"sealbay/blockcrypt/blockdev"
 )
 
-// BenchmarkCost tells what the probes add to an I/O of 4 KiB on a loop device
-// over tmpfs: the programs, and taking and recording the stamps. Slices with
+// BenchmarkCost tells what the probes add to an I/O of 4 KiB, on a loop device
+// over tmpfs and on zram: the programs, and taking and recording the stamps. Slices with
 // and without probes alternate, so that a busy host spoils both alike; the
 // figures are medians of the paired differences, with the sign test's interval.
 func BenchmarkCost(b *testing.B) {
-	path := loopDevice(b, 64<<20)
-	for _, name := range []string{"io_uring", "direct"} {
-		for _, depth := range []int{1, 32} {
-			if name == "direct" && depth > 1 {
-				continue // threads of Go's, not the probes, would be measured
+	loop, ram := loopDevice(b, 64<<20), zram(b, 64<<20)
+	for _, c := range []struct {
+		name, path, engine string
+		depth              int
+	}{
+		{"loop io_uring QD1", loop, "io_uring", 1},
+		{"loop io_uring QD32", loop, "io_uring", 32},
+		{"loop direct QD1", loop, "direct", 1},
+		{"zram direct QD1", ram, "direct", 1},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var on, off []slice
+			for b.Loop() {
+				on, off = pairs(b, c.engine, c.path, c.depth, 100)
 			}
-			b.Run(fmt.Sprintf("%s QD%d", name, depth), func(b *testing.B) {
-				var on, off []slice
-				for b.Loop() {
-					on, off = pairs(b, name, path, depth, 100)
-				}
-				report(b, "us/IO", on, off, func(s slice) float64 { return s.perIO })
-				// A request waits for depth-1 others: its share of the median.
-				report(b, "us/IO-p50", on, off, func(s slice) float64 { return s.p50 / float64(depth) })
-			})
-		}
+			report(b, "us/IO", on, off, func(s slice) float64 { return s.perIO })
+			// A request waits for depth-1 others: its share of the median.
+			report(b, "us/IO-p50", on, off, func(s slice) float64 { return s.p50 / float64(c.depth) })
+		})
 	}
 }
 
