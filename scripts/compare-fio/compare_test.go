@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	args := []string{"--target", target, "--size", "8388608", "--rounds", "2", "--jobs", "4k-qd1,4k-qd1-write", "--writes"}
+	args := []string{"--target", target, "--size", "8388608", "--rounds", "2", "--time", "200ms", "--jobs", "4k-qd1,4k-qd1-write", "--writes"}
 	if code := run(context.Background(), args, nil, &out, &errs); code != 0 {
 		t.Fatalf("exit %d: %s", code, &errs)
 	}
@@ -43,7 +43,7 @@ func TestRefuses(t *testing.T) {
 		{"--jobs 5k", `--jobs: "5k": want of 4k-qd1, `, 2},
 		{"--pairs direct/sync", "--pairs: \"direct/sync\"", 2},
 		{"--loop --target f", "exclude each other", 2},
-		{"--time 1500ms", "whole seconds", 2},
+		{"--time 50ms", "100 or more", 2},
 		{"--target /nonexistent --jobs 4k-qd1", "/nonexistent", 1},
 	} {
 		var out, errs bytes.Buffer

@@ -59,7 +59,7 @@ func parse(args []string, stderr io.Writer) (*options, int) {
 	f.BoolVar(&o.writes, "writes", false, "run write jobs too on a --target, destroying its content")
 	f.Int64Var(&o.size, "size", 1<<30, "bytes of the target to use")
 	f.IntVar(&o.rounds, "rounds", 20, "rounds; each runs every job once on both sides")
-	f.DurationVar(&o.time, "time", time.Second, "time of one run, whole seconds")
+	f.DurationVar(&o.time, "time", time.Second, "time of one run, from 100ms")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the order of runs and of the bootstrap")
 	names := f.String("jobs", "4k-qd1,1m-seq-read,1m-seq-write", "of "+all(jobs))
 	which := f.String("pairs", "direct/psync", "ours/fio, of "+all(pairs))
@@ -108,8 +108,8 @@ func (o *options) fill(extra int, names, which string) (err error) {
 		return errors.New("--target and --loop exclude each other")
 	case o.rounds < 2 || o.size < 4<<20:
 		return errors.New("want --rounds of 2 or more and --size of 4 MiB or more")
-	case o.time < time.Second || o.time%time.Second != 0:
-		return errors.New("--time must be whole seconds: fio knows no less")
+	case o.time < 100*time.Millisecond || o.time%time.Millisecond != 0:
+		return errors.New("want --time of whole milliseconds, 100 or more")
 	}
 	if o.jobs, err = pick(jobs, names); err != nil {
 		return fmt.Errorf("--jobs: %w", err)

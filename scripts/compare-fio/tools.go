@@ -51,7 +51,7 @@ func fio(o *options) runner {
 		args := []string{
 			"--name=" + j.name, "--filename=" + target, "--ioengine=" + engine, "--rw=" + j.rw,
 			"--bs=" + strconv.Itoa(j.bs), "--iodepth=" + strconv.Itoa(j.depth), "--direct=1",
-			"--size=" + strconv.FormatInt(o.size, 10), "--time_based", "--runtime=" + o.time.String(),
+			"--size=" + strconv.FormatInt(o.size, 10), "--time_based", "--runtime=" + strconv.FormatInt(o.time.Milliseconds(), 10) + "ms",
 			"--norandommap", "--randrepeat=0", "--scramble_buffers=0", "--output-format=json",
 			"--allow_file_create=0", "--fallocate=none", "--thread",
 			"--clat_percentiles=0", "--lat_percentiles=1", // from submission on, as ours
