@@ -230,7 +230,7 @@ func TestWithoutPrivileges(t *testing.T) {
 	if err == nil {
 		t.Error("opened without privileges")
 	}
-	want := "kernel probes are not available: missing CAP_BPF and CAP_PERFMON (run as root)"
+	want := "kernel probes are not available: missing CAP_BPF and CAP_PERFMON (run as root) (operation not permitted)\n"
 	if !strings.Contains(string(out), want) {
 		t.Errorf("said %s, want %q", out, want)
 	}

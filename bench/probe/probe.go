@@ -201,8 +201,10 @@ func loadCollection(spec *ebpf.CollectionSpec, keep map[string]bool, set map[str
 	// The verifier refuses a program with EACCES too, but says why: that is a
 	// fault of the program, not of its user.
 	refused := errors.As(err, new(*ebpf.VerifierError))
-	if !refused && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
-		return nil, &UnavailableError{Missing: lacking(), Err: err}
+	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES} {
+		if !refused && errors.Is(err, no) {
+			return nil, &UnavailableError{Missing: lacking(), Err: no} // the rest is advice for programmers
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loading the kernel probes: %w", err)
