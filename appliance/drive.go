@@ -28,6 +28,7 @@ type drive struct {
 	fresh     bool       // formatted since start
 	copied    uint64     // generation of the header copy on the boot drive
 	beheaded  bool       // both header copies are damaged; the one on the boot drive may mend it
+	hung      bool       // a system call on it hangs; its header is not touched until it was pulled
 }
 
 func (d *drive) ours() bool { return d.rec.UUID != "" }
@@ -69,6 +70,7 @@ func look(found *sysblock.Drive) looked {
 type looked struct {
 	rec           record
 	state, detail string
+	hung          bool
 	corrupt       bool // there was a LUKS2 header, and neither copy is whole
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"sealbay/appliance/internal/sysblock"
 	"sealbay/appliance/rest"
@@ -26,7 +27,8 @@ type table struct {
 	state    *state
 	log      *slog.Logger
 	headers  *headers
-	changed  func() // called after every change to a header or to which drives there are
+	patience time.Duration // with one operation on a drive; 0 means drivePatience
+	changed  func()        // called after every change to a header or to which drives there are
 
 	hands  sync.Mutex // guards drives; held for a whole operation on them
 	drives []*drive
@@ -80,7 +82,7 @@ func (t *table) scan() (changed bool, err error) {
 			came = append(came, &found[i])
 		}
 	}
-	looks := parallel(came, look)
+	looks := parallel(came, t.lookInTime)
 	for i, l := range looks {
 		t.admit(came[i], l)
 	}
@@ -124,16 +126,16 @@ func (t *table) admit(found *sysblock.Drive, l looked) {
 	}
 	switch {
 	case d != nil && l.corrupt:
-		d.found, d.refused, d.beheaded = found, keyring.ID{}, true
+		d.found, d.refused, d.hung, d.beheaded = found, keyring.ID{}, false, true
 		d.set(l.state, l.detail)
 	case d != nil && d.found != nil:
 		d = &drive{found: found, state: rest.DriveForeign, detail: "has the same UUID as " + d.found.Path + ": a copy; take one of them out"}
 		t.drives = append(t.drives, d)
 	case d != nil:
-		d.found, d.refused = found, keyring.ID{}
+		d.found, d.refused, d.hung = found, keyring.ID{}, false
 		d.set(l.state, l.detail)
 	default:
-		d = &drive{found: found, rec: l.rec, state: l.state, detail: l.detail}
+		d = &drive{found: found, rec: l.rec, state: l.state, detail: l.detail, hung: l.hung}
 		t.drives = append(t.drives, d)
 	}
 	t.log.Info("drive seen", "drive", d.name(), "state", d.state, "detail", d.detail)
@@ -167,7 +169,7 @@ func (t *table) byUUID(uuid string) *drive {
 // that key is known not to open.
 func (t *table) closed(key *keyring.MasterKey) (closed []*drive) {
 	for _, d := range t.drives {
-		if d.ours() && d.found != nil && d.vol == nil && d.refused != key.ID() {
+		if d.ours() && d.found != nil && d.vol == nil && !d.hung && d.refused != key.ID() {
 			closed = append(closed, d)
 		}
 	}
@@ -177,7 +179,9 @@ func (t *table) closed(key *keyring.MasterKey) (closed []*drive) {
 // unlock opens the drives given. One that fails does not keep the others. The
 // caller holds hands.
 func (t *table) unlock(closed []*drive, key *keyring.MasterKey) error {
-	for i, err := range parallel(closed, func(d *drive) error { return t.mendAndUnlock(d, key) }) {
+	for i, err := range parallel(closed, func(d *drive) error {
+		return t.inTime(d, func(d *drive) error { return t.mendAndUnlock(d, key) })
+	}) {
 		d := closed[i]
 		if err != nil {
 			if errors.Is(err, blockcrypt.ErrWrongKey) {
@@ -197,7 +201,9 @@ func (t *table) unlock(closed []*drive, key *keyring.MasterKey) error {
 // the remains of a crypto-erase. The caller holds hands.
 func (t *table) format(drives []*drive, key *keyring.MasterKey, info blockcrypt.KeyInfo, overErased bool) error {
 	var all error
-	for i, err := range parallel(drives, func(d *drive) error { return d.format(key, info, overErased) }) {
+	for i, err := range parallel(drives, func(d *drive) error {
+		return t.inTime(d, func(d *drive) error { return d.format(key, info, overErased) })
+	}) {
 		if err != nil {
 			all = errors.Join(all, err)
 			drives[i].set(rest.DriveFailed, err.Error())
@@ -242,7 +248,9 @@ func (t *table) prove(key *keyring.MasterKey) error {
 		}
 	}
 	return errors.Join(parallel(open, func(d *drive) error {
-		return key.Use(func(kek []byte) error { return blockcrypt.Verify(d.dev, kek) })
+		return t.inTime(d, func(d *drive) error {
+			return key.Use(func(kek []byte) error { return blockcrypt.Verify(d.dev, kek) })
+		})
 	})...)
 }
 
@@ -276,8 +284,8 @@ func (t *table) save() error {
 			continue
 		}
 		records = append(records, d.rec)
-		if d.vol != nil {
-			failed = errors.Join(failed, t.headers.keep(d))
+		if d.vol != nil && !d.hung {
+			failed = errors.Join(failed, t.inTime(d, t.headers.keep))
 		}
 	}
 	t.publish()

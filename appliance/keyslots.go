@@ -57,7 +57,7 @@ func (t *table) keyed() (here []keyring.Drive, away []keyring.DriveName) {
 	for _, d := range t.drives {
 		switch {
 		case !d.ours() || !d.known:
-		case d.vol != nil:
+		case d.vol != nil && !d.hung:
 			here = append(here, keyslots{d})
 		default:
 			away = append(away, d.driveName())
@@ -72,7 +72,7 @@ func (t *table) reachable() (here []keyring.Drive, away []keyring.DriveName) {
 	for _, d := range t.drives {
 		switch {
 		case !d.ours() || !d.known:
-		case d.found != nil && d.attach() == nil:
+		case d.found != nil && t.inTime(d, (*drive).attach) == nil:
 			here = append(here, keyslots{d})
 		default:
 			away = append(away, d.driveName())
@@ -85,16 +85,22 @@ func (t *table) reachable() (here []keyring.Drive, away []keyring.DriveName) {
 // The caller holds hands.
 func (t *table) rekeyed() error {
 	for _, d := range t.drives {
-		if d.dev == nil || !d.ours() {
+		if d.dev == nil || !d.ours() || d.hung {
 			continue
 		}
 		d.refused = keyring.ID{}
-		sum, err := blockcrypt.Inspect(d.dev)
-		if err != nil {
+		if err := t.inTime(d, (*drive).reread); err != nil {
 			t.log.Warn("reading a header after a rotation", "drive", d.name(), "error", err)
-			continue
 		}
-		d.note(*sum)
 	}
 	return t.save()
+}
+
+// reread brings the record up to date with the header.
+func (d *drive) reread() error {
+	sum, err := blockcrypt.Inspect(d.dev)
+	if err == nil {
+		d.note(*sum)
+	}
+	return err
 }

@@ -180,11 +180,10 @@ func (k *keys) switchKey() error {
 	if err != nil {
 		return err
 	}
-	old := k.key
-	k.key, k.retry = key, backoff{}
-	if old != nil {
-		return old.Close()
+	if k.key != nil {
+		wipe(k.key)
 	}
+	k.key, k.retry = key, backoff{}
 	return nil
 }
 

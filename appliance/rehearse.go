@@ -77,7 +77,7 @@ func (n *Node) Rehearse(ctx context.Context) (rest.Rehearsal, error) {
 	if err != nil {
 		r.Key, r.Passed = err.Error(), false
 	} else {
-		defer key.Close()
+		defer wipe(key)
 	}
 	for _, d := range n.drives.rehearse(key) {
 		r.Passed = r.Passed && (d.Opens || d.Path == "")
@@ -101,7 +101,14 @@ func (t *table) rehearse(key *keyring.MasterKey) []rest.RehearsedDrive {
 			ours = append(ours, d)
 		}
 	}
-	return parallel(ours, func(d *drive) rest.RehearsedDrive { return d.rehearse(key) })
+	return parallel(ours, func(d *drive) rest.RehearsedDrive {
+		var r rest.RehearsedDrive // not looked at if the drive hangs
+		if err := t.inTime(d, func(d *drive) error { r = d.rehearse(key); return nil }); err != nil {
+			row := d.row()
+			return rest.RehearsedDrive{Path: row.Path, Serial: row.Serial, UUID: row.UUID, Outcome: "would not open: " + err.Error()}
+		}
+		return r
+	})
 }
 
 func (d *drive) rehearse(key *keyring.MasterKey) rest.RehearsedDrive {
