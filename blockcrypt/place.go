@@ -15,6 +15,11 @@ type place struct {
 }
 
 // prepare makes the device's request of the caller's and queues it.
+//
+// All sectors of a request go through the cipher on this core. To wake a
+// second thread for half of them took 40 to 70 us where one core needs 80 for
+// 1 MiB: it would pay from requests of 2 MiB on (354 us became 316 for 4 MiB),
+// which is more than DefaultMaxTransfer.
 func (q *queue) prepare(p *place) {
 	r := p.outer
 	p.under.Op, p.under.Flags = r.Op, r.Flags
