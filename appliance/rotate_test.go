@@ -1,33 +1,61 @@
 package appliance
 
 import (
+	"errors"
 	"math/rand/v2"
 	"syscall"
 	"testing"
 	"time"
 
+	kmipgo "github.com/ovh/kmip-go"
+
 	"sealbay/appliance/rest"
 	"sealbay/blockcrypt"
+	"sealbay/keyring/keyringtest"
 )
 
 // TestKillDuringRotations kills the daemon with SIGKILL at random moments of
 // rotations, with writes to its volumes going on: no acknowledged write is
 // lost, every drive opens at the next start, with one key only.
 func TestKillDuringRotations(t *testing.T) {
-	t.Parallel()
-	const kills = 30
-	r := newRig(t, 3, 20)
-	if err := r.node(t, true).Close(); err != nil {
-		t.Fatal(err)
-	}
-	rotations, longest := 0, r.timeRotation(t)
+	t.Run("local", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 3, 20)
+		if err := r.node(t, true).Close(); err != nil {
+			t.Fatal(err)
+		}
+		r.killDuringRotations(t, 30, func() rest.RotateKeys { return rest.RotateKeys{} })
+	})
+	t.Run("KMS", func(t *testing.T) {
+		t.Parallel()
+		server := keyringtest.NewServer(t)
+		server.AddKey("key-2", nil, kmipgo.StateActive)
+		r := newRig(t, 3, 20)
+		n := r.node(t, true)
+		if err := errors.Join(n.SetKeyStore(t.Context(), kmsRequest(t, server, "key-1")), n.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r.killDuringRotations(t, 10, func() rest.RotateKeys {
+			var k rest.KeyStore
+			if r.client().Call(t.Context(), "GET", "/v2/encryption/key-store", nil, &k) == nil && k.KMS.KeyID == "key-1" {
+				return rest.RotateKeys{KeyID: "key-2"}
+			}
+			return rest.RotateKeys{KeyID: "key-1"}
+		})
+	})
+}
+
+// killDuringRotations is one run; next says what to rotate to.
+func (r *rig) killDuringRotations(t *testing.T, kills int, next func() rest.RotateKeys) {
+	t.Helper()
+	rotations, longest := 0, r.timeRotation(t, next)
 	for i := range kills {
 		c := r.child(t)
 		done := make(chan bool, 1)
 		go func() {
 			ok := true
 			for ok { // until the daemon is gone
-				ok = r.client().Call(t.Context(), "POST", "/v1/encryption/rotate-keys", nil, nil) == nil
+				ok = r.client().Call(t.Context(), "POST", "/v2/encryption/rotate-keys", next(), nil) == nil
 				done <- ok
 			}
 		}()
@@ -46,7 +74,7 @@ func TestKillDuringRotations(t *testing.T) {
 				t.Fatal("the client hangs after its daemon was killed")
 			}
 		}
-		if i%10 == 9 {
+		if i%5 == 4 {
 			r.check(t)
 		}
 	}
@@ -57,15 +85,18 @@ func TestKillDuringRotations(t *testing.T) {
 }
 
 // timeRotation returns about twice the time that a rotation takes here and now.
-func (r *rig) timeRotation(t *testing.T) time.Duration {
+func (r *rig) timeRotation(t *testing.T, next func() rest.RotateKeys) time.Duration {
 	t.Helper()
-	n := r.node(t, false)
+	c := r.child(t)
 	start := time.Now()
-	if err := n.RotateKeys(t.Context(), rest.RotateKeys{}); err != nil {
+	if err := r.client().Call(t.Context(), "POST", "/v2/encryption/rotate-keys", next(), nil); err != nil {
 		t.Error(err)
 	}
 	took := time.Since(start)
-	if err := n.Close(); err != nil {
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}
 	return min(2*took, 2*time.Second)
