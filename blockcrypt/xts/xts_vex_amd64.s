@@ -311,6 +311,15 @@ turn:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
@@ -320,96 +329,87 @@ turn:
 	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y4, Y4
 	VMOVDQA        (SI), Y9
-	VAESENC        Y8, Y5, Y5
 	VMOVDQA        32(SI), Y10
-	VAESENC        Y8, Y6, Y6
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y7, Y7
-	VPSHUFB        Y14, Y9, Y9
-	VBROADCASTI128 160(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y5, Y5
-	VPXOR          Y12, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPSRLQ         $0x30, Y11, Y11
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y11, Y10, Y10
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        Y10, 32(DI)
+	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y5, Y5
-	VMOVDQA        64(SI), Y9
+	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        96(SI), Y10
+	VPSRLDQ        $0x08, Y11, Y11
+	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
+	VMOVDQA        Y10, 32(DI)
 	VAESENC        Y8, Y2, Y2
-	VPSHUFB        Y14, Y10, Y10
+	VMOVDQA        64(SI), Y9
 	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        96(SI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y4, Y4
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y6, Y6
-	VPXOR          Y12, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y7, Y7
-	VPXOR          Y13, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
+	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y12, Y9, Y9
+	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        Y9, 64(DI)
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y5, Y5
-	VMOVDQA        Y10, 96(DI)
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        128(SI), Y9
+	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        160(SI), Y10
+	VMOVDQA        Y10, 96(DI)
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        128(SI), Y9
 	VAESENC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        160(SI), Y10
 	VAESENC        Y8, Y2, Y2
-	VPSRLQ         $0x30, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y10, Y10
+	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y6, Y6
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
@@ -422,46 +422,46 @@ turn:
 	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VMOVDQA        192(SI), Y9
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        224(SI), Y10
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        224(SI), Y10
-	VAESENC        Y8, Y1, Y1
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y3, Y3
 	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y10, Y10
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y12, Y11, Y11
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 288(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around1
@@ -704,116 +704,116 @@ full:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
-	VAESENC        Y8, Y2, Y2
 	PREFETCHT0     640(R9)
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	PREFETCHT0     704(R9)
+	VAESENC        Y8, Y3, Y3
 	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y4, Y4
 	ADDQ           $+16, CX
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y9, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3f, Y9, Y11
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 160(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y6, Y6
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VMOVDQA        Y9, (DI)
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x3e, Y9, Y11
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y11
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, 32(DI)
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        Y9, 32(DI)
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y6, Y6
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y13, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        32(DI), Y9
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y4, Y4
+	VPXOR          Y12, Y13, Y13
 	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y6, Y6
+	VMOVDQA        Y9, 96(DI)
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
@@ -823,59 +823,59 @@ full:
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y3, Y3
-	VMOVDQA        64(DI), Y9
-	VAESENC        Y8, Y4, Y4
-	VMOVDQA        96(DI), Y10
-	VAESENC        Y8, Y5, Y5
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y7, Y7
-	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 272(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
+	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        64(DI), Y9
+	VAESENC        Y8, Y2, Y2
+	VMOVDQA        96(DI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y3, Y3
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPSRLQ         $0x38, Y11, Y11
+	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y12
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
+	VBROADCASTI128 272(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
+	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 288(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -968,116 +968,116 @@ copyin:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
-	VAESENC        Y8, Y2, Y2
 	PREFETCHT0     640(R9)
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	PREFETCHT0     704(R9)
+	VAESENC        Y8, Y3, Y3
 	VBROADCASTI128 (CX), Y9
-	VAESENC        Y8, Y4, Y4
 	ADDQ           $+16, CX
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        Y9, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPSRLQ         $0x3f, Y9, Y11
 	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 160(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y5, Y5
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y6, Y6
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VMOVDQA        Y9, (DI)
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x3e, Y9, Y11
 	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y11
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, 32(DI)
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESENC        Y8, Y3, Y3
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
-	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VMOVDQA        Y9, 32(DI)
+	VMOVDQA        (DI), Y9
+	VAESENC        Y8, Y6, Y6
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
-	VAESENC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y13, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        32(DI), Y9
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y4, Y4
+	VPXOR          Y12, Y13, Y13
 	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y6, Y6
+	VMOVDQA        Y9, 96(DI)
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
@@ -1087,59 +1087,59 @@ copyin:
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VAESENC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
 	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y3, Y3
-	VMOVDQA        64(DI), Y9
-	VAESENC        Y8, Y4, Y4
-	VMOVDQA        96(DI), Y10
-	VAESENC        Y8, Y5, Y5
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y7, Y7
-	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 272(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
+	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        64(DI), Y9
+	VAESENC        Y8, Y2, Y2
+	VMOVDQA        96(DI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y3, Y3
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPSRLQ         $0x38, Y11, Y11
+	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y2, Y2
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y12
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
+	VBROADCASTI128 272(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
+	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 288(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
@@ -1487,6 +1487,15 @@ turn:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
+	VBROADCASTI128 400(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
@@ -1496,96 +1505,87 @@ turn:
 	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        (SI), Y9
-	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        32(SI), Y10
-	VAESDEC        Y8, Y6, Y6
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y7, Y7
-	VPSHUFB        Y14, Y9, Y9
-	VBROADCASTI128 400(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y12, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPSRLQ         $0x30, Y11, Y11
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y11, Y10, Y10
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        Y10, 32(DI)
+	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        64(SI), Y9
+	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        96(SI), Y10
+	VPSRLDQ        $0x08, Y11, Y11
+	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y1, Y1
-	VPSRLQ         $0x30, Y11, Y11
+	VMOVDQA        Y10, 32(DI)
 	VAESDEC        Y8, Y2, Y2
-	VPSHUFB        Y14, Y10, Y10
+	VMOVDQA        64(SI), Y9
 	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        96(SI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y4, Y4
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y12, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y7, Y7
-	VPXOR          Y13, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
+	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y12, Y9, Y9
+	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        Y9, 64(DI)
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        Y10, 96(DI)
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        128(SI), Y9
+	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        160(SI), Y10
+	VMOVDQA        Y10, 96(DI)
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        128(SI), Y9
 	VAESDEC        Y8, Y1, Y1
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        160(SI), Y10
 	VAESDEC        Y8, Y2, Y2
-	VPSRLQ         $0x30, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y10, Y10
+	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y6, Y6
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y12, Y12, Y13
 	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
@@ -1598,46 +1598,46 @@ turn:
 	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VMOVDQA        192(SI), Y9
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        224(SI), Y10
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        224(SI), Y10
-	VAESDEC        Y8, Y1, Y1
 	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y3, Y3
 	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        Y14, Y10, Y10
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y12, Y11, Y11
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 528(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around1
@@ -1880,116 +1880,116 @@ full:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
+	VBROADCASTI128 400(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
-	VAESDEC        Y8, Y2, Y2
 	PREFETCHT0     640(R9)
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	PREFETCHT0     704(R9)
+	VAESDEC        Y8, Y3, Y3
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y4, Y4
 	ADDQ           $+16, CX
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y9, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3f, Y9, Y11
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 400(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VMOVDQA        Y9, (DI)
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x3e, Y9, Y11
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y11
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, 32(DI)
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        Y9, 32(DI)
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y6, Y6
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y13, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        32(DI), Y9
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y12, Y13, Y13
 	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        Y9, 96(DI)
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
@@ -1999,59 +1999,59 @@ full:
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        64(DI), Y9
-	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        96(DI), Y10
-	VAESDEC        Y8, Y5, Y5
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
-	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 512(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
+	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        64(DI), Y9
+	VAESDEC        Y8, Y2, Y2
+	VMOVDQA        96(DI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y3, Y3
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPSRLQ         $0x38, Y11, Y11
+	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y12
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
+	VBROADCASTI128 512(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
+	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 528(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -2144,116 +2144,116 @@ copyin:
 	VPXOR          224(SI), Y7, Y7
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
+	VBROADCASTI128 400(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
 	PREFETCHT0     576(R9)
-	VAESDEC        Y8, Y2, Y2
 	PREFETCHT0     640(R9)
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	PREFETCHT0     704(R9)
+	VAESDEC        Y8, Y3, Y3
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        Y8, Y4, Y4
 	ADDQ           $+16, CX
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        Y9, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPSRLQ         $0x3f, Y9, Y11
 	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
-	VBROADCASTI128 400(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y11, Y11, Y12
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y3, Y3
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
+	VPAND          Y15, Y11, Y11
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        (DI), Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VMOVDQA        Y9, (DI)
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x3e, Y9, Y11
 	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y11
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VPXOR          Y12, Y13, Y13
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, 32(DI)
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        (DI), Y9
-	VAESDEC        Y8, Y3, Y3
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y12, Y13, Y13
+	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VMOVDQA        Y9, 32(DI)
+	VMOVDQA        (DI), Y9
+	VAESDEC        Y8, Y6, Y6
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPAND          Y15, Y11, Y11
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
-	VAESDEC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
-	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y13, Y9, Y9
+	VMOVDQA        Y9, 64(DI)
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        32(DI), Y9
+	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSLLQ         $0x04, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y12, Y13, Y13
 	VPXOR          Y11, Y9, Y9
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        Y9, 96(DI)
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        32(DI), Y10
@@ -2263,59 +2263,59 @@ copyin:
 	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VAESDEC        Y8, Y1, Y1
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
 	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        64(DI), Y9
-	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        96(DI), Y10
-	VAESDEC        Y8, Y5, Y5
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
-	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VBROADCASTI128 512(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
+	VMOVDQA        Y10, 160(DI)
+	VMOVDQA        64(DI), Y9
+	VAESDEC        Y8, Y2, Y2
+	VMOVDQA        96(DI), Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y3, Y3
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPSRLQ         $0x38, Y11, Y11
+	VPSHUFB        rotate1<>+0(SB), Y10, Y10
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y6, Y6
 	VPSLLQ         $0x07, Y11, Y11
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
-	VPAND          Y15, Y11, Y12
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y11, Y11
+	VBROADCASTI128 512(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
+	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VPXOR          Y11, Y10, Y10
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
 	VMOVDQA        Y10, 224(DI)
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 528(AX), Y8
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
@@ -2700,164 +2700,120 @@ turn:
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 160(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
 	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
 	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
 	PREFETCHT0     640(R9)
+	VAESENC        Y8, Y4, Y4
 	VAESENC        Y8, Y5, Y5
 	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VMOVDQA        (SI), Y9
-	VBROADCASTI128 160(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VMOVDQA        32(SI), Y10
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
-	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        32(SI), Y10
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y3, Y3
+	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y12, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y5, Y5
-	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y9, Y9
+	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y2, Y2
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        Y9, (DI)
+	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y5, Y5
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        Y10, 32(DI)
+	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        64(SI), Y9
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y1, Y1
-	VMOVDQA        96(SI), Y10
+	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        Y10, 32(DI)
 	VAESENC        Y8, Y3, Y3
 	VAESENC        Y8, Y4, Y4
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        64(SI), Y9
 	VAESENC        Y8, Y5, Y5
-	VPSRLQ         $0x30, Y11, Y11
+	VMOVDQA        96(SI), Y10
 	VAESENC        Y8, Y6, Y6
-	VPSHUFB        Y14, Y10, Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y7, Y7
+	VPSHUFB        Y14, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
+	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y2, Y2
+	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y5, Y5
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
 	VAESENC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y12, Y9, Y9
+	VPAND          Y15, Y11, Y12
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESENC        Y8, Y4, Y4
+	VPXOR          Y12, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        Y10, 96(DI)
 	VAESENC        Y8, Y7, Y7
+	VMOVDQA        Y9, 64(DI)
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VMOVDQA        128(SI), Y9
+	VMOVDQA        Y10, 96(DI)
 	VAESENC        Y8, Y1, Y1
-	VMOVDQA        160(SI), Y10
+	VMOVDQA        128(SI), Y9
 	VAESENC        Y8, Y2, Y2
 	VAESENC        Y8, Y3, Y3
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        160(SI), Y10
 	VAESENC        Y8, Y4, Y4
-	VPSHUFB        Y14, Y9, Y9
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y5, Y5
+	VPSHUFB        Y14, Y9, Y9
 	VAESENC        Y8, Y6, Y6
 	VPSRLQ         $0x30, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VPSHUFB        Y14, Y10, Y10
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 288(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
-	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y4, Y4
-	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y5, Y5
-	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y10, 160(DI)
-	VBROADCASTI128 304(AX), Y8
-	VAESENC        Y8, Y0, Y0
-	VMOVDQA        192(SI), Y9
-	VAESENC        Y8, Y1, Y1
-	VAESENC        Y8, Y2, Y2
-	VMOVDQA        224(SI), Y10
-	VAESENC        Y8, Y3, Y3
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y4, Y4
-	VAESENC        Y8, Y5, Y5
-	VPSHUFB        Y14, Y9, Y9
-	VAESENC        Y8, Y6, Y6
-	VPSRLQ         $0x30, Y11, Y11
-	VAESENC        Y8, Y7, Y7
-	VBROADCASTI128 320(AX), Y8
-	VAESENC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESENC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
@@ -2869,23 +2825,67 @@ turn:
 	VAESENC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
 	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 336(AX), Y8
-	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VBROADCASTI128 288(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VAESENC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y11, Y10, Y10
+	VAESENC        Y8, Y4, Y4
+	VMOVDQA        Y9, 128(DI)
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VMOVDQA        Y10, 160(DI)
+	VAESENC        Y8, Y7, Y7
+	VMOVDQA        192(SI), Y9
+	VBROADCASTI128 304(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VMOVDQA        224(SI), Y10
 	VAESENC        Y8, Y1, Y1
 	VAESENC        Y8, Y2, Y2
-	VPSRLDQ        $0x08, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESENC        Y8, Y3, Y3
+	VPSHUFB        Y14, Y9, Y9
+	VAESENC        Y8, Y4, Y4
+	VPSRLQ         $0x30, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VPSHUFB        Y14, Y10, Y10
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
+	VBROADCASTI128 320(AX), Y8
+	VAESENC        Y8, Y0, Y0
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y3, Y3
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y6, Y6
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VBROADCASTI128 336(AX), Y8
+	VAESENC        Y8, Y0, Y0
 	VPXOR          Y12, Y9, Y9
+	VAESENC        Y8, Y1, Y1
+	VPXOR          Y11, Y10, Y10
+	VAESENC        Y8, Y2, Y2
+	VMOVDQA        Y9, 192(DI)
+	VAESENC        Y8, Y3, Y3
+	VMOVDQA        Y10, 224(DI)
 	VAESENC        Y8, Y4, Y4
 	VAESENC        Y8, Y5, Y5
-	VPXOR          Y11, Y10, Y10
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        Y9, 192(DI)
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 352(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around1
@@ -3165,138 +3165,138 @@ full:
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
-	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
-	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y4, Y4
-	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y5, Y5
-	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y6, Y6
-	ADDQ           $+16, CX
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y9, Y10
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x3f, Y9, Y11
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y2, Y2
-	VPSLLQ         $0x01, Y9, Y9
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y3, Y3
-	VPSHUFD        $0x4e, Y11, Y11
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y11, Y9, Y9
+	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	ADDQ           $+16, CX
 	VAESENC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x3f, Y9, Y11
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y5, Y5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        Y9, (DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y1, Y1
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y2, Y2
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y3, Y3
+	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y4, Y4
+	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        Y9, 32(DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y5, Y5
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPSRLQ         $0x3c, Y9, Y11
+	VPXOR          Y13, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
+	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        32(DI), Y9
 	VAESENC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y6, Y6
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y2, Y2
+	VMOVDQA        Y9, 96(DI)
 	VAESENC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y4, Y4
@@ -3315,63 +3315,63 @@ full:
 	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        64(DI), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        96(DI), Y10
+	VAESENC        Y8, Y6, Y6
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 352(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -3465,138 +3465,138 @@ copyin:
 	VBROADCASTI128 144(AX), Y8
 	VAESENC        Y8, Y0, Y0
 	VAESENC        Y8, Y1, Y1
-	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y2, Y2
-	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y3, Y3
-	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y4, Y4
-	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y5, Y5
-	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y6, Y6
-	ADDQ           $+16, CX
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        Y9, Y10
 	VBROADCASTI128 160(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x3f, Y9, Y11
+	PREFETCHT0     512(R9)
 	VAESENC        Y8, Y1, Y1
+	PREFETCHT0     576(R9)
 	VAESENC        Y8, Y2, Y2
-	VPSLLQ         $0x01, Y9, Y9
+	PREFETCHT0     640(R9)
 	VAESENC        Y8, Y3, Y3
-	VPSHUFD        $0x4e, Y11, Y11
+	PREFETCHT0     704(R9)
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y11, Y9, Y9
+	VBROADCASTI128 (CX), Y9
 	VAESENC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	ADDQ           $+16, CX
 	VAESENC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x3f, Y9, Y11
 	VBROADCASTI128 176(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y4, Y4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y5, Y5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        Y9, (DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y7, Y7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 192(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSLLQ         $0x02, Y9, Y9
-	VAESENC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y1, Y1
+	VPXOR          Y13, Y9, Y9
+	VAESENC        Y8, Y2, Y2
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESENC        Y8, Y3, Y3
+	VMOVDQA        Y9, (DI)
 	VAESENC        Y8, Y4, Y4
+	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 208(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y2, Y2
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        Y8, Y3, Y3
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        Y9, 32(DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y5, Y5
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y6, Y6
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y7, Y7
-	VPSRLQ         $0x3c, Y9, Y11
+	VPXOR          Y13, Y9, Y9
 	VBROADCASTI128 224(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
+	VPAND          Y15, Y11, Y11
 	VAESENC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 240(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESENC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        Y9, 64(DI)
 	VAESENC        Y8, Y6, Y6
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        32(DI), Y9
 	VAESENC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 256(AX), Y8
 	VAESENC        Y8, Y0, Y0
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y11
-	VAESENC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y6, Y6
-	VPXOR          Y12, Y13, Y13
-	VAESENC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESENC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
+	VAESENC        Y8, Y4, Y4
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 272(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        Y8, Y1, Y1
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        Y8, Y2, Y2
+	VMOVDQA        Y9, 96(DI)
 	VAESENC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
 	VAESENC        Y8, Y4, Y4
@@ -3615,63 +3615,63 @@ copyin:
 	VAESENC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        Y8, Y3, Y3
-	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y12
+	VAESENC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 304(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y2, Y2
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESENC        Y8, Y5, Y5
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y4, Y4
 	VMOVDQA        64(DI), Y9
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y5, Y5
 	VMOVDQA        96(DI), Y10
+	VAESENC        Y8, Y6, Y6
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESENC        Y8, Y7, Y7
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VBROADCASTI128 320(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESENC        Y8, Y1, Y1
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESENC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESENC        Y8, Y3, Y3
+	VAESENC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        Y8, Y6, Y6
-	VAESENC        Y8, Y7, Y7
+	VAESENC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESENC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESENC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 336(AX), Y8
 	VAESENC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESENC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESENC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESENC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESENC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESENC        Y8, Y4, Y4
+	VAESENC        Y8, Y5, Y5
+	VAESENC        Y8, Y6, Y6
+	VAESENC        Y8, Y7, Y7
 	VBROADCASTI128 352(AX), Y8
 	VAESENCLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
@@ -4056,164 +4056,120 @@ turn:
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
+	VBROADCASTI128 400(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y1, Y1
 	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
 	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
 	PREFETCHT0     640(R9)
+	VAESDEC        Y8, Y4, Y4
 	VAESDEC        Y8, Y5, Y5
 	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        (SI), Y9
-	VBROADCASTI128 400(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        32(SI), Y10
-	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
-	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        32(SI), Y10
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y3, Y3
+	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y12, Y11, Y11
+	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y9, Y9
+	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        Y9, (DI)
+	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y5, Y5
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        Y10, 32(DI)
+	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        64(SI), Y9
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        96(SI), Y10
+	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y2, Y2
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        Y10, 32(DI)
 	VAESDEC        Y8, Y3, Y3
 	VAESDEC        Y8, Y4, Y4
-	VPSHUFB        Y14, Y9, Y9
+	VMOVDQA        64(SI), Y9
 	VAESDEC        Y8, Y5, Y5
-	VPSRLQ         $0x30, Y11, Y11
+	VMOVDQA        96(SI), Y10
 	VAESDEC        Y8, Y6, Y6
-	VPSHUFB        Y14, Y10, Y10
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y7, Y7
+	VPSHUFB        Y14, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x07, Y11, Y11
+	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
+	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y7, Y7
-	VPAND          Y15, Y11, Y12
+	VPXOR          Y12, Y11, Y11
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VPXOR          Y13, Y11, Y11
 	VAESDEC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y12, Y9, Y9
+	VPAND          Y15, Y11, Y12
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y11, Y10, Y10
+	VPSRLDQ        $0x08, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y12, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        Y10, 96(DI)
 	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        Y9, 64(DI)
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        128(SI), Y9
+	VMOVDQA        Y10, 96(DI)
 	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        160(SI), Y10
+	VMOVDQA        128(SI), Y9
 	VAESDEC        Y8, Y2, Y2
 	VAESDEC        Y8, Y3, Y3
-	VPUNPCKHQDQ    Y10, Y9, Y11
+	VMOVDQA        160(SI), Y10
 	VAESDEC        Y8, Y4, Y4
-	VPSHUFB        Y14, Y9, Y9
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y5, Y5
+	VPSHUFB        Y14, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
 	VPSRLQ         $0x30, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VPSHUFB        Y14, Y10, Y10
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
-	VBROADCASTI128 528(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y1, Y1
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y5, Y5
-	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y10, 160(DI)
-	VBROADCASTI128 544(AX), Y8
-	VAESDEC        Y8, Y0, Y0
-	VMOVDQA        192(SI), Y9
-	VAESDEC        Y8, Y1, Y1
-	VAESDEC        Y8, Y2, Y2
-	VMOVDQA        224(SI), Y10
-	VAESDEC        Y8, Y3, Y3
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y4, Y4
-	VAESDEC        Y8, Y5, Y5
-	VPSHUFB        Y14, Y9, Y9
-	VAESDEC        Y8, Y6, Y6
-	VPSRLQ         $0x30, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
-	VBROADCASTI128 560(AX), Y8
-	VAESDEC        Y8, Y0, Y0
 	VPSHUFB        Y14, Y10, Y10
 	VAESDEC        Y8, Y1, Y1
 	VPADDQ         Y11, Y11, Y12
@@ -4225,23 +4181,67 @@ turn:
 	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y12, Y11, Y11
 	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y13, Y11, Y11
-	VBROADCASTI128 576(AX), Y8
-	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y7, Y7
 	VPAND          Y15, Y11, Y12
+	VBROADCASTI128 528(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VAESDEC        Y8, Y1, Y1
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y11, Y10, Y10
+	VAESDEC        Y8, Y4, Y4
+	VMOVDQA        Y9, 128(DI)
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VMOVDQA        Y10, 160(DI)
+	VAESDEC        Y8, Y7, Y7
+	VMOVDQA        192(SI), Y9
+	VBROADCASTI128 544(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VMOVDQA        224(SI), Y10
 	VAESDEC        Y8, Y1, Y1
 	VAESDEC        Y8, Y2, Y2
-	VPSRLDQ        $0x08, Y11, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y11
 	VAESDEC        Y8, Y3, Y3
+	VPSHUFB        Y14, Y9, Y9
+	VAESDEC        Y8, Y4, Y4
+	VPSRLQ         $0x30, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VPSHUFB        Y14, Y10, Y10
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
+	VBROADCASTI128 560(AX), Y8
+	VAESDEC        Y8, Y0, Y0
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y1, Y1
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y3, Y3
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y5, Y5
+	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y6, Y6
+	VPSRLDQ        $0x08, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VBROADCASTI128 576(AX), Y8
+	VAESDEC        Y8, Y0, Y0
 	VPXOR          Y12, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
+	VPXOR          Y11, Y10, Y10
+	VAESDEC        Y8, Y2, Y2
+	VMOVDQA        Y9, 192(DI)
+	VAESDEC        Y8, Y3, Y3
+	VMOVDQA        Y10, 224(DI)
 	VAESDEC        Y8, Y4, Y4
 	VAESDEC        Y8, Y5, Y5
-	VPXOR          Y11, Y10, Y10
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        Y9, 192(DI)
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y10, 224(DI)
 	VBROADCASTI128 592(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around1
@@ -4521,138 +4521,138 @@ full:
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
-	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
-	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y4, Y4
-	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y5, Y5
-	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y6, Y6
-	ADDQ           $+16, CX
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y9, Y10
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x3f, Y9, Y11
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y2, Y2
-	VPSLLQ         $0x01, Y9, Y9
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y3, Y3
-	VPSHUFD        $0x4e, Y11, Y11
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y11, Y9, Y9
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	ADDQ           $+16, CX
 	VAESDEC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x3f, Y9, Y11
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y5, Y5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        Y9, (DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y2, Y2
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y3, Y3
+	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y4, Y4
+	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        Y9, 32(DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPSRLQ         $0x3c, Y9, Y11
+	VPXOR          Y13, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
+	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        32(DI), Y9
 	VAESDEC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y2, Y2
+	VMOVDQA        Y9, 96(DI)
 	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y4, Y4
@@ -4671,63 +4671,63 @@ full:
 	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        64(DI), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        96(DI), Y10
+	VAESDEC        Y8, Y6, Y6
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 592(AX), Y8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -4821,138 +4821,138 @@ copyin:
 	VBROADCASTI128 384(AX), Y8
 	VAESDEC        Y8, Y0, Y0
 	VAESDEC        Y8, Y1, Y1
-	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y2, Y2
-	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y3, Y3
-	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y4, Y4
-	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y5, Y5
-	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y6, Y6
-	ADDQ           $+16, CX
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        Y9, Y10
 	VBROADCASTI128 400(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x3f, Y9, Y11
+	PREFETCHT0     512(R9)
 	VAESDEC        Y8, Y1, Y1
+	PREFETCHT0     576(R9)
 	VAESDEC        Y8, Y2, Y2
-	VPSLLQ         $0x01, Y9, Y9
+	PREFETCHT0     640(R9)
 	VAESDEC        Y8, Y3, Y3
-	VPSHUFD        $0x4e, Y11, Y11
+	PREFETCHT0     704(R9)
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y11, Y9, Y9
+	VBROADCASTI128 (CX), Y9
 	VAESDEC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	ADDQ           $+16, CX
 	VAESDEC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSRLQ         $0x3f, Y9, Y11
 	VBROADCASTI128 416(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y4, Y4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y5, Y5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        Y9, (DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 432(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLQ         $0x3e, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSLLQ         $0x02, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
+	VPXOR          Y13, Y9, Y9
+	VAESDEC        Y8, Y2, Y2
+	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VAESDEC        Y8, Y3, Y3
+	VMOVDQA        Y9, (DI)
 	VAESDEC        Y8, Y4, Y4
+	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y5, Y5
-	VPAND          Y15, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        Y8, Y6, Y6
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPADDQ         Y12, Y12, Y13
+	VPSHUFD        $0x4e, Y11, Y11
 	VBROADCASTI128 448(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y1, Y1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y2, Y2
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        Y8, Y3, Y3
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        Y9, 32(DI)
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y6, Y6
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y7, Y7
-	VPSRLQ         $0x3c, Y9, Y11
+	VPXOR          Y13, Y9, Y9
 	VBROADCASTI128 464(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        Y8, Y1, Y1
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        Y8, Y3, Y3
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y5, Y5
-	VPADDQ         Y12, Y12, Y13
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x07, Y11, Y11
+	VPAND          Y15, Y11, Y11
 	VAESDEC        Y8, Y7, Y7
+	VPADDQ         Y11, Y11, Y12
 	VBROADCASTI128 480(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        Y8, Y3, Y3
-	VMOVDQA        Y9, 64(DI)
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y4, Y4
-	VMOVDQA        32(DI), Y9
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y5, Y5
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        Y9, 64(DI)
 	VAESDEC        Y8, Y6, Y6
-	VPSLLQ         $0x04, Y9, Y9
+	VMOVDQA        32(DI), Y9
 	VAESDEC        Y8, Y7, Y7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3c, Y9, Y11
 	VBROADCASTI128 496(AX), Y8
 	VAESDEC        Y8, Y0, Y0
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y11, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y4, Y4
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        Y8, Y7, Y7
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        Y8, Y3, Y3
+	VPAND          Y15, Y11, Y11
+	VAESDEC        Y8, Y4, Y4
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        Y8, Y5, Y5
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y6, Y6
+	VPSLLQ         $0x07, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPXOR          Y12, Y13, Y13
 	VBROADCASTI128 512(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        Y8, Y1, Y1
-	VMOVDQA        Y9, 96(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        Y8, Y2, Y2
+	VMOVDQA        Y9, 96(DI)
 	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        (DI), Y9
 	VAESDEC        Y8, Y4, Y4
@@ -4971,63 +4971,63 @@ copyin:
 	VAESDEC        Y8, Y2, Y2
 	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        Y8, Y3, Y3
-	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y4, Y4
 	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y5, Y5
 	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y6, Y6
 	VPAND          Y15, Y11, Y12
+	VAESDEC        Y8, Y7, Y7
+	VPSRLDQ        $0x08, Y11, Y11
 	VBROADCASTI128 544(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y2, Y2
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y2, Y2
 	VMOVDQA        Y9, 128(DI)
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y10, 160(DI)
-	VAESDEC        Y8, Y5, Y5
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y4, Y4
 	VMOVDQA        64(DI), Y9
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y5, Y5
 	VMOVDQA        96(DI), Y10
+	VAESDEC        Y8, Y6, Y6
+	VPUNPCKHQDQ    Y10, Y9, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPSHUFB        rotate1<>+0(SB), Y9, Y9
 	VBROADCASTI128 560(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPUNPCKHQDQ    Y10, Y9, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPSHUFB        rotate1<>+0(SB), Y9, Y9
-	VAESDEC        Y8, Y2, Y2
 	VPSRLQ         $0x38, Y11, Y11
-	VAESDEC        Y8, Y3, Y3
+	VAESDEC        Y8, Y1, Y1
 	VPSHUFB        rotate1<>+0(SB), Y10, Y10
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y2, Y2
 	VPADDQ         Y11, Y11, Y12
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y3, Y3
 	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        Y8, Y6, Y6
-	VAESDEC        Y8, Y7, Y7
+	VAESDEC        Y8, Y4, Y4
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        Y8, Y5, Y5
+	VPXOR          Y12, Y11, Y11
+	VAESDEC        Y8, Y6, Y6
+	VPXOR          Y13, Y11, Y11
+	VAESDEC        Y8, Y7, Y7
+	VPAND          Y15, Y11, Y12
 	VBROADCASTI128 576(AX), Y8
 	VAESDEC        Y8, Y0, Y0
-	VPXOR          Y12, Y11, Y11
-	VAESDEC        Y8, Y1, Y1
-	VPXOR          Y13, Y11, Y11
-	VAESDEC        Y8, Y2, Y2
-	VPAND          Y15, Y11, Y12
-	VAESDEC        Y8, Y3, Y3
 	VPSRLDQ        $0x08, Y11, Y11
-	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y1, Y1
 	VPXOR          Y12, Y9, Y9
-	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y2, Y2
 	VPXOR          Y11, Y10, Y10
-	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y3, Y3
 	VMOVDQA        Y9, 192(DI)
-	VAESDEC        Y8, Y7, Y7
 	VMOVDQA        Y10, 224(DI)
+	VAESDEC        Y8, Y4, Y4
+	VAESDEC        Y8, Y5, Y5
+	VAESDEC        Y8, Y6, Y6
+	VAESDEC        Y8, Y7, Y7
 	VBROADCASTI128 592(AX), Y8
 	VAESDECLAST    Y8, Y0, Y0
 	VPXOR          (SI), Y0, Y0
@@ -5318,79 +5318,79 @@ turn:
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     160(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
 	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
 	PREFETCHT0  576(R9)
 	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VMOVDQA     (SI), Y9
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
-	VMOVDQA     32(SI), Y10
-	VMOVDQU     160(AX), X8
-	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VPUNPCKHQDQ Y10, Y9, Y11
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VPSHUFB     Y14, Y9, Y9
-	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X6, X6
+	VMOVDQA     32(SI), Y10
 	VAESENC     X8, X7, X7
-	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X1, X1
-	VPADDQ      Y11, Y11, Y12
+	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSLLQ      $0x07, Y11, Y11
+	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPADDQ      Y12, Y12, Y13
+	VPSHUFB     Y14, Y10, Y10
 	VAESENC     X8, X6, X6
+	VPADDQ      Y11, Y11, Y12
 	VAESENC     X8, X7, X7
-	VPXOR       Y12, Y11, Y11
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
+	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X1, X1
-	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X2, X2
+	VPADDQ      Y12, Y12, Y13
 	VAESENC     X8, X3, X3
-	VPAND       Y15, Y11, Y12
+	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPXOR       Y12, Y9, Y9
+	VPAND       Y15, Y11, Y12
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X1, X1
-	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X2, X2
+	VPXOR       Y12, Y9, Y9
 	VAESENC     X8, X3, X3
-	VMOVDQA     Y9, (DI)
 	VAESENC     X8, X4, X4
+	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X5, X5
-	VMOVDQA     Y10, 32(DI)
+	VMOVDQA     Y9, (DI)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VMOVDQA     64(SI), Y9
+	VMOVDQA     Y10, 32(DI)
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VMOVDQA     96(SI), Y10
+	VMOVDQA     64(SI), Y9
 	VAESENC     X8, X2, X2
+	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X3, X3
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X4, X4
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X5, X5
-	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X6, X6
+	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X7, X7
 	VPSRLQ      $0x38, Y11, Y11
 	VMOVDQU     240(AX), X8
@@ -5401,37 +5401,37 @@ turn:
 	VAESENC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
 	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, Y11, Y11
+	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPADDQ      Y12, Y12, Y13
+	VAESENC     X8, X7, X7
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
 	VPXOR       Y12, Y11, Y11
+	VAESENC     X8, X1, X1
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPXOR       Y13, Y11, Y11
+	VPAND       Y15, Y11, Y12
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPAND       Y15, Y11, Y12
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPSRLDQ     $0x08, Y11, Y11
+	VAESENC     X8, X6, X6
+	VPXOR       Y12, Y9, Y9
+	VAESENC     X8, X7, X7
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VPXOR       Y12, Y9, Y9
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
 	VPXOR       Y11, Y10, Y10
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VMOVDQA     Y9, 64(DI)
+	VAESENC     X8, X3, X3
+	VMOVDQA     Y10, 96(DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VMOVDQA     Y9, 64(DI)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     288(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -5651,87 +5651,87 @@ full:
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VMOVDQU        160(AX), X8
+	VAESENC        X8, X0, X0
+	VAESENC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	PREFETCHT0     576(R9)
 	VAESENC        X8, X3, X3
 	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	ADDQ           $+16, CX
-	VAESENC        X8, X6, X6
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X7, X7
-	VPSRLQ         $0x3f, Y9, Y11
-	VMOVDQU        160(AX), X8
-	VAESENC        X8, X0, X0
-	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X4, X4
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X6, X6
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x01, Y9, Y9
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X2, X2
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X4, X4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X5, X5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X6, X6
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3e, Y9, Y11
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X3, X3
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X6, X6
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X1, X1
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x04, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X5, X5
@@ -5749,43 +5749,43 @@ full:
 	VAESENC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X5, X5
 	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X6, X6
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        X8, X7, X7
+	VMOVDQA        32(DI), Y9
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        32(DI), Y9
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X1, X1
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X2, X2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
 	VMOVDQA        Y9, 96(DI)
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
 	VMOVDQU        288(AX), X8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -5879,87 +5879,87 @@ copyin:
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VMOVDQU        160(AX), X8
+	VAESENC        X8, X0, X0
+	VAESENC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	PREFETCHT0     576(R9)
 	VAESENC        X8, X3, X3
 	VBROADCASTI128 (CX), Y9
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	ADDQ           $+16, CX
-	VAESENC        X8, X6, X6
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X7, X7
-	VPSRLQ         $0x3f, Y9, Y11
-	VMOVDQU        160(AX), X8
-	VAESENC        X8, X0, X0
-	VPSLLQ         $0x01, Y9, Y9
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X4, X4
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X6, X6
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x01, Y9, Y9
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X2, X2
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X4, X4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X5, X5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X6, X6
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3e, Y9, Y11
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X3, X3
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X6, X6
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X1, X1
+	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        X8, X1, X1
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X2, X2
-	VPSLLQ         $0x04, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X5, X5
@@ -5977,43 +5977,43 @@ copyin:
 	VAESENC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X5, X5
 	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X6, X6
 	VMOVDQA        Y9, 64(DI)
+	VAESENC        X8, X7, X7
+	VMOVDQA        32(DI), Y9
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        32(DI), Y9
-	VAESENC        X8, X1, X1
-	VAESENC        X8, X2, X2
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESENC        X8, X3, X3
+	VAESENC        X8, X1, X1
 	VPSLLQ         $0x04, Y9, Y9
-	VAESENC        X8, X4, X4
+	VAESENC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X6, X6
+	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
-	VPADDQ         Y11, Y11, Y12
-	VAESENC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESENC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
-	VAESENC        X8, X5, X5
+	VAESENC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X6, X6
+	VAESENC        X8, X2, X2
 	VPXOR          Y13, Y9, Y9
-	VAESENC        X8, X7, X7
+	VAESENC        X8, X3, X3
 	VMOVDQA        Y9, 96(DI)
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
 	VMOVDQU        288(AX), X8
 	VAESENCLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
@@ -6304,79 +6304,79 @@ turn:
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VMOVDQU     400(AX), X8
+	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
 	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
 	PREFETCHT0  576(R9)
 	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VMOVDQA     (SI), Y9
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
-	VMOVDQA     32(SI), Y10
-	VMOVDQU     400(AX), X8
-	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VPUNPCKHQDQ Y10, Y9, Y11
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VPSHUFB     Y14, Y9, Y9
-	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X6, X6
+	VMOVDQA     32(SI), Y10
 	VAESDEC     X8, X7, X7
-	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X1, X1
-	VPADDQ      Y11, Y11, Y12
+	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x07, Y11, Y11
+	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPADDQ      Y12, Y12, Y13
+	VPSHUFB     Y14, Y10, Y10
 	VAESDEC     X8, X6, X6
+	VPADDQ      Y11, Y11, Y12
 	VAESDEC     X8, X7, X7
-	VPXOR       Y12, Y11, Y11
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
+	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X1, X1
-	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X2, X2
+	VPADDQ      Y12, Y12, Y13
 	VAESDEC     X8, X3, X3
-	VPAND       Y15, Y11, Y12
+	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPXOR       Y12, Y9, Y9
+	VPAND       Y15, Y11, Y12
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X1, X1
-	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X2, X2
+	VPXOR       Y12, Y9, Y9
 	VAESDEC     X8, X3, X3
-	VMOVDQA     Y9, (DI)
 	VAESDEC     X8, X4, X4
+	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X5, X5
-	VMOVDQA     Y10, 32(DI)
+	VMOVDQA     Y9, (DI)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VMOVDQA     64(SI), Y9
+	VMOVDQA     Y10, 32(DI)
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VMOVDQA     96(SI), Y10
+	VMOVDQA     64(SI), Y9
 	VAESDEC     X8, X2, X2
+	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X3, X3
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X4, X4
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X5, X5
-	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X6, X6
+	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X7, X7
 	VPSRLQ      $0x38, Y11, Y11
 	VMOVDQU     480(AX), X8
@@ -6387,37 +6387,37 @@ turn:
 	VAESDEC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
 	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, Y11, Y11
+	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPADDQ      Y12, Y12, Y13
+	VAESDEC     X8, X7, X7
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
 	VPXOR       Y12, Y11, Y11
+	VAESDEC     X8, X1, X1
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPXOR       Y13, Y11, Y11
+	VPAND       Y15, Y11, Y12
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPAND       Y15, Y11, Y12
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPSRLDQ     $0x08, Y11, Y11
+	VAESDEC     X8, X6, X6
+	VPXOR       Y12, Y9, Y9
+	VAESDEC     X8, X7, X7
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VPXOR       Y12, Y9, Y9
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
 	VPXOR       Y11, Y10, Y10
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VMOVDQA     Y9, 64(DI)
+	VAESDEC     X8, X3, X3
+	VMOVDQA     Y10, 96(DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VMOVDQA     Y9, 64(DI)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     528(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -6637,87 +6637,87 @@ full:
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VMOVDQU        400(AX), X8
+	VAESDEC        X8, X0, X0
+	VAESDEC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	PREFETCHT0     576(R9)
 	VAESDEC        X8, X3, X3
 	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	ADDQ           $+16, CX
-	VAESDEC        X8, X6, X6
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X7, X7
-	VPSRLQ         $0x3f, Y9, Y11
-	VMOVDQU        400(AX), X8
-	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X4, X4
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X6, X6
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x01, Y9, Y9
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X2, X2
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X4, X4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X5, X5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X6, X6
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3e, Y9, Y11
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X3, X3
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X6, X6
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X1, X1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x04, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X5, X5
@@ -6735,43 +6735,43 @@ full:
 	VAESDEC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X5, X5
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X6, X6
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        X8, X7, X7
+	VMOVDQA        32(DI), Y9
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        32(DI), Y9
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X1, X1
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X2, X2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
 	VMOVDQA        Y9, 96(DI)
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
 	VMOVDQU        528(AX), X8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -6865,87 +6865,87 @@ copyin:
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VMOVDQU        400(AX), X8
+	VAESDEC        X8, X0, X0
+	VAESDEC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	PREFETCHT0     576(R9)
 	VAESDEC        X8, X3, X3
 	VBROADCASTI128 (CX), Y9
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	ADDQ           $+16, CX
-	VAESDEC        X8, X6, X6
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X7, X7
-	VPSRLQ         $0x3f, Y9, Y11
-	VMOVDQU        400(AX), X8
-	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x01, Y9, Y9
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X4, X4
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X6, X6
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
+	VPSLLQ         $0x01, Y9, Y9
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X2, X2
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X2, X2
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X4, X4
-	VPXOR          Y13, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X5, X5
-	VPBLENDD       $0xf0, Y9, Y10, Y9
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X6, X6
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
-	VMOVDQA        (DI), Y9
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3e, Y9, Y11
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X3, X3
-	VPSHUFD        $0x4e, Y11, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPXOR          Y11, Y9, Y9
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X6, X6
-	VPAND          Y15, Y11, Y11
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X1, X1
+	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        X8, X1, X1
-	VPSRLQ         $0x3c, Y9, Y11
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x04, Y9, Y9
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X4, X4
 	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X5, X5
@@ -6963,43 +6963,43 @@ copyin:
 	VAESDEC        X8, X3, X3
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X5, X5
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X6, X6
 	VMOVDQA        Y9, 64(DI)
+	VAESDEC        X8, X7, X7
+	VMOVDQA        32(DI), Y9
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        32(DI), Y9
-	VAESDEC        X8, X1, X1
-	VAESDEC        X8, X2, X2
 	VPSRLQ         $0x3c, Y9, Y11
-	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X1, X1
 	VPSLLQ         $0x04, Y9, Y9
-	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X2, X2
 	VPSHUFD        $0x4e, Y11, Y11
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X3, X3
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X4, X4
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X5, X5
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X6, X6
+	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
+	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
-	VPADDQ         Y11, Y11, Y12
-	VAESDEC        X8, X1, X1
-	VPADDQ         Y12, Y12, Y13
-	VAESDEC        X8, X2, X2
-	VPSLLQ         $0x07, Y11, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y12, Y13, Y13
-	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X1, X1
 	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X2, X2
 	VPXOR          Y13, Y9, Y9
-	VAESDEC        X8, X7, X7
+	VAESDEC        X8, X3, X3
 	VMOVDQA        Y9, 96(DI)
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
 	VMOVDQU        528(AX), X8
 	VAESDECLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
@@ -7327,6 +7327,15 @@ turn:
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     160(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
 	PREFETCHT0  512(R9)
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
@@ -7334,91 +7343,82 @@ turn:
 	PREFETCHT0  576(R9)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VMOVDQU     160(AX), X8
-	VAESENC     X8, X0, X0
 	VMOVDQA     (SI), Y9
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VMOVDQA     32(SI), Y10
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
-	VPUNPCKHQDQ Y10, Y9, Y11
-	VAESENC     X8, X7, X7
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPSHUFB     Y14, Y9, Y9
 	VAESENC     X8, X2, X2
+	VMOVDQA     32(SI), Y10
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VPSRLQ      $0x38, Y11, Y11
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPSHUFB     Y14, Y10, Y10
+	VPSHUFB     Y14, Y9, Y9
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPADDQ      Y11, Y11, Y12
+	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VPSLLQ      $0x07, Y11, Y11
+	VPSHUFB     Y14, Y10, Y10
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
+	VPADDQ      Y11, Y11, Y12
 	VAESENC     X8, X7, X7
-	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
+	VPSLLQ      $0x07, Y11, Y11
 	VAESENC     X8, X2, X2
-	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
+	VPADDQ      Y12, Y12, Y13
 	VAESENC     X8, X5, X5
-	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X6, X6
+	VPXOR       Y12, Y11, Y11
 	VAESENC     X8, X7, X7
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       Y15, Y11, Y12
 	VAESENC     X8, X1, X1
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSRLDQ     $0x08, Y11, Y11
+	VPAND       Y15, Y11, Y12
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPXOR       Y12, Y9, Y9
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X7, X7
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
+	VPXOR       Y12, Y9, Y9
 	VAESENC     X8, X1, X1
-	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VMOVDQA     Y9, (DI)
+	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
+	VMOVDQA     Y9, (DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     Y10, 32(DI)
 	VAESENC     X8, X7, X7
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
+	VMOVDQA     Y10, 32(DI)
 	VAESENC     X8, X1, X1
-	VMOVDQA     64(SI), Y9
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
+	VMOVDQA     64(SI), Y9
 	VAESENC     X8, X4, X4
-	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X5, X5
+	VMOVDQA     96(SI), Y10
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
 	VPSHUFB     Y14, Y9, Y9
@@ -7428,54 +7428,54 @@ turn:
 	VPSRLQ      $0x38, Y11, Y11
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     288(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     Y14, Y10, Y10
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
+	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VPSLLQ      $0x07, Y11, Y11
+	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
+	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      Y12, Y12, Y13
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
 	VPXOR       Y12, Y11, Y11
+	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
+	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPXOR       Y13, Y11, Y11
 	VAESENC     X8, X7, X7
+	VPAND       Y15, Y11, Y12
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPAND       Y15, Y11, Y12
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y12, Y9, Y9
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
+	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X7, X7
-	VPXOR       Y12, Y9, Y9
 	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
+	VMOVDQA     Y9, 64(DI)
 	VAESENC     X8, X2, X2
-	VPXOR       Y11, Y10, Y10
 	VAESENC     X8, X3, X3
+	VMOVDQA     Y10, 96(DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VMOVDQA     Y9, 64(DI)
 	VAESENC     X8, X6, X6
 	VAESENC     X8, X7, X7
-	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     352(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -7731,123 +7731,123 @@ full:
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VMOVDQU        160(AX), X8
+	VAESENC        X8, X0, X0
+	VAESENC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
 	PREFETCHT0     576(R9)
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
-	ADDQ           $+16, CX
-	VMOVDQU        160(AX), X8
-	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X2, X2
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
-	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPSHUFD        $0x4e, Y11, Y11
+	ADDQ           $+16, CX
 	VAESENC        X8, X7, X7
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X1, X1
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X2, X2
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
+	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        X8, X4, X4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X6, X6
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X2, X2
-	VMOVDQA        (DI), Y9
 	VAESENC        X8, X3, X3
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X4, X4
-	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X5, X5
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X6, X6
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X1, X1
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        X8, X3, X3
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X4, X4
-	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X5, X5
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X2, X2
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
 	VMOVDQU        288(AX), X8
 	VAESENC        X8, X0, X0
 	VPSLLQ         $0x07, Y11, Y11
@@ -7855,53 +7855,53 @@ full:
 	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        304(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
+	VMOVDQA        32(DI), Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VMOVDQA        32(DI), Y9
-	VAESENC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        320(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X6, X6
-	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X7, X7
+	VPXOR          Y12, Y13, Y13
 	VMOVDQU        336(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X3, X3
+	VMOVDQA        Y9, 96(DI)
 	VAESENC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
-	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        352(AX), X8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -7995,123 +7995,123 @@ copyin:
 	VMOVDQU        144(AX), X8
 	VAESENC        X8, X0, X0
 	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VAESENC        X8, X3, X3
+	VAESENC        X8, X4, X4
+	VAESENC        X8, X5, X5
+	VAESENC        X8, X6, X6
+	VAESENC        X8, X7, X7
+	VMOVDQU        160(AX), X8
+	VAESENC        X8, X0, X0
+	VAESENC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
 	PREFETCHT0     576(R9)
 	VAESENC        X8, X4, X4
-	VAESENC        X8, X5, X5
 	VBROADCASTI128 (CX), Y9
-	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
-	ADDQ           $+16, CX
-	VMOVDQU        160(AX), X8
-	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VMOVDQA        Y9, Y10
-	VAESENC        X8, X2, X2
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
-	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPSHUFD        $0x4e, Y11, Y11
+	ADDQ           $+16, CX
 	VAESENC        X8, X7, X7
 	VMOVDQU        176(AX), X8
 	VAESENC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, Y10
 	VAESENC        X8, X1, X1
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESENC        X8, X2, X2
-	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X3, X3
+	VPSLLQ         $0x01, Y9, Y9
 	VAESENC        X8, X4, X4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        192(AX), X8
 	VAESENC        X8, X0, X0
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X6, X6
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X7, X7
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        208(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X2, X2
-	VMOVDQA        (DI), Y9
 	VAESENC        X8, X3, X3
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESENC        X8, X4, X4
-	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X5, X5
+	VMOVDQA        Y9, (DI)
 	VAESENC        X8, X6, X6
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        224(AX), X8
 	VAESENC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x02, Y9, Y9
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        240(AX), X8
 	VAESENC        X8, X0, X0
+	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X1, X1
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X2, X2
 	VAESENC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
+	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X7, X7
 	VMOVDQU        256(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESENC        X8, X3, X3
+	VMOVDQA        (DI), Y9
 	VAESENC        X8, X4, X4
-	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X5, X5
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESENC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        272(AX), X8
 	VAESENC        X8, X0, X0
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X2, X2
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESENC        X8, X6, X6
-	VAESENC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESENC        X8, X7, X7
 	VMOVDQU        288(AX), X8
 	VAESENC        X8, X0, X0
 	VPSLLQ         $0x07, Y11, Y11
@@ -8119,53 +8119,53 @@ copyin:
 	VAESENC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESENC        X8, X3, X3
-	VAESENC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VAESENC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        304(AX), X8
 	VAESENC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
+	VMOVDQA        32(DI), Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VMOVDQA        32(DI), Y9
-	VAESENC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESENC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESENC        X8, X6, X6
 	VAESENC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        320(AX), X8
 	VAESENC        X8, X0, X0
-	VAESENC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
-	VAESENC        X8, X2, X2
-	VAESENC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESENC        X8, X1, X1
+	VAESENC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESENC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X4, X4
 	VAESENC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESENC        X8, X6, X6
-	VPADDQ         Y12, Y12, Y13
 	VAESENC        X8, X7, X7
+	VPXOR          Y12, Y13, Y13
 	VMOVDQU        336(AX), X8
 	VAESENC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X1, X1
 	VAESENC        X8, X2, X2
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X3, X3
+	VMOVDQA        Y9, 96(DI)
 	VAESENC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESENC        X8, X5, X5
 	VAESENC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
 	VAESENC        X8, X7, X7
-	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        352(AX), X8
 	VAESENCLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
@@ -8493,6 +8493,15 @@ turn:
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VMOVDQU     400(AX), X8
+	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
 	PREFETCHT0  512(R9)
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
@@ -8500,91 +8509,82 @@ turn:
 	PREFETCHT0  576(R9)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VMOVDQU     400(AX), X8
-	VAESDEC     X8, X0, X0
 	VMOVDQA     (SI), Y9
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VMOVDQA     32(SI), Y10
-	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
-	VPUNPCKHQDQ Y10, Y9, Y11
-	VAESDEC     X8, X7, X7
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPSHUFB     Y14, Y9, Y9
 	VAESDEC     X8, X2, X2
+	VMOVDQA     32(SI), Y10
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VPSRLQ      $0x38, Y11, Y11
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPSHUFB     Y14, Y10, Y10
+	VPSHUFB     Y14, Y9, Y9
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPADDQ      Y11, Y11, Y12
+	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VPSLLQ      $0x07, Y11, Y11
+	VPSHUFB     Y14, Y10, Y10
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
+	VPADDQ      Y11, Y11, Y12
 	VAESDEC     X8, X7, X7
-	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x07, Y11, Y11
 	VAESDEC     X8, X2, X2
-	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
+	VPADDQ      Y12, Y12, Y13
 	VAESDEC     X8, X5, X5
-	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X6, X6
+	VPXOR       Y12, Y11, Y11
 	VAESDEC     X8, X7, X7
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       Y15, Y11, Y12
 	VAESDEC     X8, X1, X1
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSRLDQ     $0x08, Y11, Y11
+	VPAND       Y15, Y11, Y12
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPXOR       Y12, Y9, Y9
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X7, X7
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
+	VPXOR       Y12, Y9, Y9
 	VAESDEC     X8, X1, X1
-	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VMOVDQA     Y9, (DI)
+	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
+	VMOVDQA     Y9, (DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     Y10, 32(DI)
 	VAESDEC     X8, X7, X7
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
+	VMOVDQA     Y10, 32(DI)
 	VAESDEC     X8, X1, X1
-	VMOVDQA     64(SI), Y9
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
+	VMOVDQA     64(SI), Y9
 	VAESDEC     X8, X4, X4
-	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X5, X5
+	VMOVDQA     96(SI), Y10
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VPUNPCKHQDQ Y10, Y9, Y11
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
+	VPUNPCKHQDQ Y10, Y9, Y11
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
 	VPSHUFB     Y14, Y9, Y9
@@ -8594,54 +8594,54 @@ turn:
 	VPSRLQ      $0x38, Y11, Y11
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPSHUFB     Y14, Y10, Y10
 	VMOVDQU     528(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     Y14, Y10, Y10
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
 	VPADDQ      Y11, Y11, Y12
+	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x07, Y11, Y11
+	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
+	VPADDQ      Y12, Y12, Y13
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      Y12, Y12, Y13
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
 	VPXOR       Y12, Y11, Y11
+	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
+	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPXOR       Y13, Y11, Y11
 	VAESDEC     X8, X7, X7
+	VPAND       Y15, Y11, Y12
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPAND       Y15, Y11, Y12
+	VPSRLDQ     $0x08, Y11, Y11
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VPSRLDQ     $0x08, Y11, Y11
+	VPXOR       Y12, Y9, Y9
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
+	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X7, X7
-	VPXOR       Y12, Y9, Y9
 	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
+	VMOVDQA     Y9, 64(DI)
 	VAESDEC     X8, X2, X2
-	VPXOR       Y11, Y10, Y10
 	VAESDEC     X8, X3, X3
+	VMOVDQA     Y10, 96(DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VMOVDQA     Y9, 64(DI)
 	VAESDEC     X8, X6, X6
 	VAESDEC     X8, X7, X7
-	VMOVDQA     Y10, 96(DI)
 	VMOVDQU     592(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -8897,123 +8897,123 @@ full:
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VMOVDQU        400(AX), X8
+	VAESDEC        X8, X0, X0
+	VAESDEC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
 	PREFETCHT0     576(R9)
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
-	ADDQ           $+16, CX
-	VMOVDQU        400(AX), X8
-	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X2, X2
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPSHUFD        $0x4e, Y11, Y11
+	ADDQ           $+16, CX
 	VAESDEC        X8, X7, X7
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X1, X1
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X2, X2
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        X8, X4, X4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X6, X6
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X2, X2
-	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X3, X3
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X4, X4
-	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X5, X5
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X6, X6
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X1, X1
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        X8, X3, X3
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X4, X4
-	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X5, X5
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X2, X2
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
 	VMOVDQU        528(AX), X8
 	VAESDEC        X8, X0, X0
 	VPSLLQ         $0x07, Y11, Y11
@@ -9021,53 +9021,53 @@ full:
 	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        544(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
+	VMOVDQA        32(DI), Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VMOVDQA        32(DI), Y9
-	VAESDEC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        560(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X6, X6
-	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X7, X7
+	VPXOR          Y12, Y13, Y13
 	VMOVDQU        576(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X3, X3
+	VMOVDQA        Y9, 96(DI)
 	VAESDEC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        592(AX), X8
 	CMPQ           stream+56(FP), $0x00
 	JNE            around3
@@ -9161,123 +9161,123 @@ copyin:
 	VMOVDQU        384(AX), X8
 	VAESDEC        X8, X0, X0
 	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VAESDEC        X8, X3, X3
+	VAESDEC        X8, X4, X4
+	VAESDEC        X8, X5, X5
+	VAESDEC        X8, X6, X6
+	VAESDEC        X8, X7, X7
+	VMOVDQU        400(AX), X8
+	VAESDEC        X8, X0, X0
+	VAESDEC        X8, X1, X1
 	PREFETCHT0     512(R9)
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
 	PREFETCHT0     576(R9)
 	VAESDEC        X8, X4, X4
-	VAESDEC        X8, X5, X5
 	VBROADCASTI128 (CX), Y9
-	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
-	ADDQ           $+16, CX
-	VMOVDQU        400(AX), X8
-	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VMOVDQA        Y9, Y10
-	VAESDEC        X8, X2, X2
-	VPSRLQ         $0x3f, Y9, Y11
-	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
-	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPSHUFD        $0x4e, Y11, Y11
+	ADDQ           $+16, CX
 	VAESDEC        X8, X7, X7
 	VMOVDQU        416(AX), X8
 	VAESDEC        X8, X0, X0
-	VPXOR          Y11, Y9, Y9
+	VMOVDQA        Y9, Y10
 	VAESDEC        X8, X1, X1
+	VPSRLQ         $0x3f, Y9, Y11
 	VAESDEC        X8, X2, X2
-	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x01, Y9, Y9
 	VAESDEC        X8, X4, X4
-	VPADDQ         Y11, Y11, Y12
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X6, X6
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPSLLQ         $0x07, Y11, Y11
 	VMOVDQU        432(AX), X8
 	VAESDEC        X8, X0, X0
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y12, Y13, Y13
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPXOR          Y11, Y9, Y9
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X4, X4
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X5, X5
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X6, X6
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X7, X7
-	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VMOVDQU        448(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, (DI)
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X2, X2
-	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X3, X3
+	VPBLENDD       $0xf0, Y9, Y10, Y9
 	VAESDEC        X8, X4, X4
-	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X5, X5
+	VMOVDQA        Y9, (DI)
 	VAESDEC        X8, X6, X6
-	VPSLLQ         $0x02, Y9, Y9
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        464(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSHUFD        $0x4e, Y11, Y11
+	VPSRLQ         $0x3e, Y9, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
+	VPSLLQ         $0x02, Y9, Y9
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPAND          Y15, Y11, Y11
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X6, X6
+	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X7, X7
-	VPADDQ         Y12, Y12, Y13
 	VMOVDQU        480(AX), X8
 	VAESDEC        X8, X0, X0
+	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X1, X1
-	VPSLLQ         $0x07, Y11, Y11
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X2, X2
 	VAESDEC        X8, X3, X3
-	VPXOR          Y12, Y13, Y13
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
+	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X7, X7
 	VMOVDQU        496(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 32(DI)
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VMOVDQA        (DI), Y9
+	VMOVDQA        Y9, 32(DI)
 	VAESDEC        X8, X3, X3
+	VMOVDQA        (DI), Y9
 	VAESDEC        X8, X4, X4
-	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X5, X5
+	VPSRLQ         $0x3c, Y9, Y11
 	VAESDEC        X8, X6, X6
 	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
 	VMOVDQU        512(AX), X8
 	VAESDEC        X8, X0, X0
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X2, X2
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
 	VPADDQ         Y11, Y11, Y12
 	VAESDEC        X8, X6, X6
-	VAESDEC        X8, X7, X7
 	VPADDQ         Y12, Y12, Y13
+	VAESDEC        X8, X7, X7
 	VMOVDQU        528(AX), X8
 	VAESDEC        X8, X0, X0
 	VPSLLQ         $0x07, Y11, Y11
@@ -9285,53 +9285,53 @@ copyin:
 	VAESDEC        X8, X2, X2
 	VPXOR          Y12, Y13, Y13
 	VAESDEC        X8, X3, X3
-	VAESDEC        X8, X4, X4
 	VPXOR          Y11, Y9, Y9
+	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VAESDEC        X8, X6, X6
 	VPXOR          Y13, Y9, Y9
+	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
+	VMOVDQA        Y9, 64(DI)
 	VMOVDQU        544(AX), X8
 	VAESDEC        X8, X0, X0
-	VMOVDQA        Y9, 64(DI)
+	VMOVDQA        32(DI), Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VMOVDQA        32(DI), Y9
-	VAESDEC        X8, X3, X3
 	VPSRLQ         $0x3c, Y9, Y11
+	VAESDEC        X8, X3, X3
+	VPSLLQ         $0x04, Y9, Y9
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPSLLQ         $0x04, Y9, Y9
+	VPSHUFD        $0x4e, Y11, Y11
 	VAESDEC        X8, X6, X6
 	VAESDEC        X8, X7, X7
-	VPSHUFD        $0x4e, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VMOVDQU        560(AX), X8
 	VAESDEC        X8, X0, X0
-	VAESDEC        X8, X1, X1
-	VPXOR          Y11, Y9, Y9
-	VAESDEC        X8, X2, X2
-	VAESDEC        X8, X3, X3
 	VPAND          Y15, Y11, Y11
+	VAESDEC        X8, X1, X1
+	VAESDEC        X8, X2, X2
+	VPADDQ         Y11, Y11, Y12
+	VAESDEC        X8, X3, X3
+	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X4, X4
 	VAESDEC        X8, X5, X5
-	VPADDQ         Y11, Y11, Y12
+	VPSLLQ         $0x07, Y11, Y11
 	VAESDEC        X8, X6, X6
-	VPADDQ         Y12, Y12, Y13
 	VAESDEC        X8, X7, X7
+	VPXOR          Y12, Y13, Y13
 	VMOVDQU        576(AX), X8
 	VAESDEC        X8, X0, X0
-	VPSLLQ         $0x07, Y11, Y11
+	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X1, X1
 	VAESDEC        X8, X2, X2
-	VPXOR          Y12, Y13, Y13
+	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X3, X3
+	VMOVDQA        Y9, 96(DI)
 	VAESDEC        X8, X4, X4
-	VPXOR          Y11, Y9, Y9
 	VAESDEC        X8, X5, X5
 	VAESDEC        X8, X6, X6
-	VPXOR          Y13, Y9, Y9
 	VAESDEC        X8, X7, X7
-	VMOVDQA        Y9, 96(DI)
 	VMOVDQU        592(AX), X8
 	VAESDECLAST    X8, X0, X0
 	VPXOR          (SI), X0, X0
@@ -9661,94 +9661,94 @@ turn:
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	VMOVDQA     (SI), X9
 	VAESENC     X8, X4, X4
-	VMOVDQA     16(SI), X10
 	VAESENC     X8, X5, X5
-	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X6, X6
-	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X7, X7
-	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
+	VMOVDQA     (SI), X9
 	VAESENC     X8, X3, X3
-	VPADDQ      X12, X12, X13
+	VMOVDQA     16(SI), X10
 	VAESENC     X8, X4, X4
-	VPXOR       X12, X11, X11
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X5, X5
-	VPXOR       X13, X11, X11
+	VPSHUFB     X14, X9, X9
+	VPSRLQ      $0x38, X11, X11
 	VAESENC     X8, X6, X6
-	VPAND       X15, X11, X12
+	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X7, X7
-	VPSRLDQ     $0x08, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X9, X9
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
-	VPXOR       X11, X10, X10
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X2, X2
-	VMOVDQA     X9, (DI)
+	VPXOR       X12, X11, X11
 	VAESENC     X8, X3, X3
-	VMOVDQA     X10, 16(DI)
+	VPXOR       X13, X11, X11
+	VPAND       X15, X11, X12
 	VAESENC     X8, X4, X4
-	VMOVDQA     32(SI), X9
+	VPSRLDQ     $0x08, X11, X11
 	VAESENC     X8, X5, X5
-	VMOVDQA     48(SI), X10
+	VPXOR       X12, X9, X9
 	VAESENC     X8, X6, X6
-	VPUNPCKHQDQ X10, X9, X11
+	VPXOR       X11, X10, X10
 	VAESENC     X8, X7, X7
-	VPSHUFB     X14, X9, X9
+	VMOVDQA     X9, (DI)
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x38, X11, X11
+	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X1, X1
-	VPSHUFB     X14, X10, X10
+	VMOVDQA     32(SI), X9
+	VMOVDQA     48(SI), X10
 	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x38, X11, X11
 	VAESENC     X8, X5, X5
-	VPXOR       X12, X11, X11
+	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X6, X6
-	VPXOR       X13, X11, X11
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X7, X7
-	VPAND       X15, X11, X12
+	VPSLLQ      $0x07, X11, X11
+	VPADDQ      X12, X12, X13
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLDQ     $0x08, X11, X11
+	VPXOR       X12, X11, X11
 	VAESENC     X8, X1, X1
-	VPXOR       X12, X9, X9
+	VPXOR       X13, X11, X11
 	VAESENC     X8, X2, X2
-	VPXOR       X11, X10, X10
+	VPAND       X15, X11, X12
 	VAESENC     X8, X3, X3
-	VMOVDQA     X9, 32(DI)
+	VPSRLDQ     $0x08, X11, X11
 	VAESENC     X8, X4, X4
+	VPXOR       X12, X9, X9
 	VAESENC     X8, X5, X5
-	VMOVDQA     X10, 48(DI)
+	VPXOR       X11, X10, X10
+	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     64(SI), X9
+	VMOVDQA     X10, 48(DI)
 	VAESENC     X8, X7, X7
-	VMOVDQA     80(SI), X10
+	VMOVDQA     64(SI), X9
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     80(SI), X10
 	VAESENC     X8, X1, X1
-	VPSHUFB     X14, X9, X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X3, X3
+	VPSRLQ      $0x38, X11, X11
 	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X4, X4
 	VPADDQ      X11, X11, X12
@@ -9763,52 +9763,52 @@ turn:
 	VPXOR       X13, X11, X11
 	VAESENC     X8, X1, X1
 	VPAND       X15, X11, X12
-	VAESENC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X2, X2
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X3, X3
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     X9, 64(DI)
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VMOVDQA     X10, 80(DI)
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VMOVDQA     96(SI), X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     112(SI), X10
+	VPUNPCKHQDQ X10, X9, X11
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     112(SI), X10
-	VAESENC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
+	VPXOR       X12, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X11, X11
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X13, X11, X11
-	VAESENC     X8, X2, X2
-	VPAND       X15, X11, X12
-	VAESENC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X12, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X10, X10
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VMOVDQU     288(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -10027,118 +10027,118 @@ full:
 	VPXOR       112(SI), X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     160(AX), X8
+	VAESENC     X8, X0, X0
 	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
 	PREFETCHT0  576(R9)
-	VAESENC     X8, X2, X2
 	VMOVDQU     (CX), X9
+	VAESENC     X8, X2, X2
 	ADDQ        $+16, CX
 	VAESENC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3f, X9, X11
 	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     160(AX), X8
-	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, 16(DI)
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
-	VMOVDQA     (DI), X9
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
-	VPSLLQ      $0x02, X9, X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X2, X2
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 16(DI)
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X4, X4
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X4, X4
-	VPSLLQ      $0x07, X11, X11
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
-	VMOVDQA     X9, 32(DI)
-	VMOVDQA     16(DI), X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X2, X2
-	VPSHUFD     $0x4e, X11, X11
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
-	VPAND       X15, X11, X11
-	VAESENC     X8, X4, X4
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VMOVDQA     X9, 48(DI)
 	VAESENC     X8, X1, X1
-	VMOVDQA     (DI), X9
+	VPXOR       X12, X13, X13
 	VAESENC     X8, X2, X2
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X3, X3
-	VPSLLQ      $0x04, X9, X9
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
-	VPADDQ      X11, X11, X12
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     224(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
-	VMOVDQA     X9, 64(DI)
 	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X4, X4
-	VPSRLQ      $0x3c, X9, X11
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     208(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 48(DI)
+	VAESENC     X8, X4, X4
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     224(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X4, X4
+	VMOVDQA     16(DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
 	VPAND       X15, X11, X11
@@ -10148,60 +10148,60 @@ full:
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESENC     X8, X4, X4
 	VMOVDQA     48(DI), X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     272(AX), X8
-	VAESENC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X1, X1
+	VAESENC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
-	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X5, X5
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X6, X6
-	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     272(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X2, X2
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VMOVDQU     288(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around3
@@ -10294,118 +10294,118 @@ copyin:
 	VPXOR       112(SI), X7, X7
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     160(AX), X8
+	VAESENC     X8, X0, X0
 	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
 	PREFETCHT0  576(R9)
-	VAESENC     X8, X2, X2
 	VMOVDQU     (CX), X9
+	VAESENC     X8, X2, X2
 	ADDQ        $+16, CX
 	VAESENC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESENC     X8, X4, X4
 	VMOVDQA     (DI), X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3f, X9, X11
 	VPSLLQ      $0x01, X9, X9
-	VAESENC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     160(AX), X8
-	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X3, X3
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X4, X4
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, 16(DI)
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
-	VMOVDQA     (DI), X9
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
-	VPSLLQ      $0x02, X9, X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X2, X2
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 16(DI)
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X4, X4
+	VPSRLQ      $0x3e, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X3, X3
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X4, X4
-	VPSLLQ      $0x07, X11, X11
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
-	VPXOR       X13, X9, X9
 	VAESENC     X8, X7, X7
-	VMOVDQA     X9, 32(DI)
-	VMOVDQA     16(DI), X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
-	VAESENC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
-	VAESENC     X8, X2, X2
-	VPSHUFD     $0x4e, X11, X11
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X3, X3
-	VPAND       X15, X11, X11
-	VAESENC     X8, X4, X4
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X5, X5
 	VPADDQ      X12, X12, X13
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VMOVDQA     X9, 48(DI)
 	VAESENC     X8, X1, X1
-	VMOVDQA     (DI), X9
+	VPXOR       X12, X13, X13
 	VAESENC     X8, X2, X2
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X3, X3
-	VPSLLQ      $0x04, X9, X9
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESENC     X8, X6, X6
-	VPADDQ      X11, X11, X12
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     224(AX), X8
-	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X2, X2
-	VMOVDQA     X9, 64(DI)
 	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X4, X4
-	VPSRLQ      $0x3c, X9, X11
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     208(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 48(DI)
+	VAESENC     X8, X4, X4
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     224(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X3, X3
+	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X4, X4
+	VMOVDQA     16(DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
 	VPAND       X15, X11, X11
@@ -10415,60 +10415,60 @@ copyin:
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X2, X2
 	VPXOR       X12, X13, X13
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESENC     X8, X4, X4
 	VMOVDQA     48(DI), X9
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     272(AX), X8
-	VAESENC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X1, X1
+	VAESENC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
-	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X5, X5
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X6, X6
-	VPXOR       X11, X9, X9
 	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     272(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X2, X2
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VMOVDQU     288(AX), X8
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
@@ -10798,94 +10798,94 @@ turn:
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	VMOVDQA     (SI), X9
 	VAESDEC     X8, X4, X4
-	VMOVDQA     16(SI), X10
 	VAESDEC     X8, X5, X5
-	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X6, X6
-	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X7, X7
-	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X10, X10
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
+	VMOVDQA     (SI), X9
 	VAESDEC     X8, X3, X3
-	VPADDQ      X12, X12, X13
+	VMOVDQA     16(SI), X10
 	VAESDEC     X8, X4, X4
-	VPXOR       X12, X11, X11
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X5, X5
-	VPXOR       X13, X11, X11
+	VPSHUFB     X14, X9, X9
+	VPSRLQ      $0x38, X11, X11
 	VAESDEC     X8, X6, X6
-	VPAND       X15, X11, X12
+	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X7, X7
-	VPSRLDQ     $0x08, X11, X11
+	VPADDQ      X11, X11, X12
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X9, X9
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
-	VPXOR       X11, X10, X10
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X2, X2
-	VMOVDQA     X9, (DI)
+	VPXOR       X12, X11, X11
 	VAESDEC     X8, X3, X3
-	VMOVDQA     X10, 16(DI)
+	VPXOR       X13, X11, X11
+	VPAND       X15, X11, X12
 	VAESDEC     X8, X4, X4
-	VMOVDQA     32(SI), X9
+	VPSRLDQ     $0x08, X11, X11
 	VAESDEC     X8, X5, X5
-	VMOVDQA     48(SI), X10
+	VPXOR       X12, X9, X9
 	VAESDEC     X8, X6, X6
-	VPUNPCKHQDQ X10, X9, X11
+	VPXOR       X11, X10, X10
 	VAESDEC     X8, X7, X7
-	VPSHUFB     X14, X9, X9
+	VMOVDQA     X9, (DI)
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x38, X11, X11
+	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X1, X1
-	VPSHUFB     X14, X10, X10
+	VMOVDQA     32(SI), X9
+	VMOVDQA     48(SI), X10
 	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x38, X11, X11
 	VAESDEC     X8, X5, X5
-	VPXOR       X12, X11, X11
+	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X6, X6
-	VPXOR       X13, X11, X11
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X7, X7
-	VPAND       X15, X11, X12
+	VPSLLQ      $0x07, X11, X11
+	VPADDQ      X12, X12, X13
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLDQ     $0x08, X11, X11
+	VPXOR       X12, X11, X11
 	VAESDEC     X8, X1, X1
-	VPXOR       X12, X9, X9
+	VPXOR       X13, X11, X11
 	VAESDEC     X8, X2, X2
-	VPXOR       X11, X10, X10
+	VPAND       X15, X11, X12
 	VAESDEC     X8, X3, X3
-	VMOVDQA     X9, 32(DI)
+	VPSRLDQ     $0x08, X11, X11
 	VAESDEC     X8, X4, X4
+	VPXOR       X12, X9, X9
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X10, 48(DI)
+	VPXOR       X11, X10, X10
+	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     64(SI), X9
+	VMOVDQA     X10, 48(DI)
 	VAESDEC     X8, X7, X7
-	VMOVDQA     80(SI), X10
+	VMOVDQA     64(SI), X9
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     80(SI), X10
 	VAESDEC     X8, X1, X1
-	VPSHUFB     X14, X9, X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X3, X3
+	VPSRLQ      $0x38, X11, X11
 	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X4, X4
 	VPADDQ      X11, X11, X12
@@ -10900,52 +10900,52 @@ turn:
 	VPXOR       X13, X11, X11
 	VAESDEC     X8, X1, X1
 	VPAND       X15, X11, X12
-	VAESDEC     X8, X2, X2
 	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X2, X2
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X3, X3
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     X9, 64(DI)
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X10, 80(DI)
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VMOVDQA     96(SI), X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     112(SI), X10
+	VPUNPCKHQDQ X10, X9, X11
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     112(SI), X10
-	VAESDEC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
+	VPXOR       X12, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X11, X11
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X12
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X13, X11, X11
-	VAESDEC     X8, X2, X2
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X3, X3
 	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X12, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X10, X10
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X7, X7
 	VMOVDQA     X10, 112(DI)
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VMOVDQU     528(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -11164,118 +11164,118 @@ full:
 	VPXOR       112(SI), X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VMOVDQU     400(AX), X8
+	VAESDEC     X8, X0, X0
 	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
 	PREFETCHT0  576(R9)
-	VAESDEC     X8, X2, X2
 	VMOVDQU     (CX), X9
+	VAESDEC     X8, X2, X2
 	ADDQ        $+16, CX
 	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3f, X9, X11
 	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     400(AX), X8
-	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, 16(DI)
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
-	VMOVDQA     (DI), X9
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x02, X9, X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X2, X2
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 16(DI)
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X4, X4
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X4, X4
-	VPSLLQ      $0x07, X11, X11
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
-	VMOVDQA     X9, 32(DI)
-	VMOVDQA     16(DI), X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X2, X2
-	VPSHUFD     $0x4e, X11, X11
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X4, X4
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VMOVDQA     X9, 48(DI)
 	VAESDEC     X8, X1, X1
-	VMOVDQA     (DI), X9
+	VPXOR       X12, X13, X13
 	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x04, X9, X9
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
-	VPADDQ      X11, X11, X12
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     464(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
-	VMOVDQA     X9, 64(DI)
 	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X4, X4
-	VPSRLQ      $0x3c, X9, X11
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     448(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 48(DI)
+	VAESDEC     X8, X4, X4
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     464(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X4, X4
+	VMOVDQA     16(DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
 	VPAND       X15, X11, X11
@@ -11285,60 +11285,60 @@ full:
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESDEC     X8, X4, X4
 	VMOVDQA     48(DI), X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     512(AX), X8
-	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X5, X5
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X6, X6
-	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     512(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X2, X2
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VMOVDQU     528(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around3
@@ -11431,118 +11431,118 @@ copyin:
 	VPXOR       112(SI), X7, X7
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VMOVDQU     400(AX), X8
+	VAESDEC     X8, X0, X0
 	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
 	PREFETCHT0  576(R9)
-	VAESDEC     X8, X2, X2
 	VMOVDQU     (CX), X9
+	VAESDEC     X8, X2, X2
 	ADDQ        $+16, CX
 	VAESDEC     X8, X3, X3
 	VMOVDQA     X9, (DI)
-	VAESDEC     X8, X4, X4
 	VMOVDQA     (DI), X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3f, X9, X11
 	VPSLLQ      $0x01, X9, X9
-	VAESDEC     X8, X6, X6
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     400(AX), X8
-	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X1, X1
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X3, X3
-	VPXOR       X12, X13, X13
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X4, X4
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, 16(DI)
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
-	VMOVDQA     (DI), X9
-	VPSRLQ      $0x3e, X9, X11
+	VPXOR       X11, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x02, X9, X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X2, X2
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 16(DI)
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X4, X4
+	VPSRLQ      $0x3e, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X3, X3
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X4, X4
-	VPSLLQ      $0x07, X11, X11
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
-	VPXOR       X13, X9, X9
 	VAESDEC     X8, X7, X7
-	VMOVDQA     X9, 32(DI)
-	VMOVDQA     16(DI), X9
+	VPADDQ      X11, X11, X12
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSRLQ      $0x3e, X9, X11
-	VAESDEC     X8, X1, X1
-	VPSLLQ      $0x02, X9, X9
-	VAESDEC     X8, X2, X2
-	VPSHUFD     $0x4e, X11, X11
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X3, X3
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X4, X4
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X5, X5
 	VPADDQ      X12, X12, X13
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VMOVDQA     X9, 48(DI)
 	VAESDEC     X8, X1, X1
-	VMOVDQA     (DI), X9
+	VPXOR       X12, X13, X13
 	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x04, X9, X9
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X6, X6
-	VPADDQ      X11, X11, X12
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
-	VMOVDQU     464(AX), X8
-	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X2, X2
-	VMOVDQA     X9, 64(DI)
 	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 32(DI)
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X4, X4
-	VPSRLQ      $0x3c, X9, X11
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x02, X9, X9
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     448(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X1, X1
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 48(DI)
+	VAESDEC     X8, X4, X4
+	VMOVDQA     (DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VPADDQ      X11, X11, X12
+	VMOVDQU     464(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X4, X4
+	VMOVDQA     16(DI), X9
+	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
 	VPAND       X15, X11, X11
@@ -11552,60 +11552,60 @@ copyin:
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X2, X2
 	VPXOR       X12, X13, X13
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X4, X4
 	VMOVDQA     X9, 80(DI)
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X6, X6
 	VMOVDQA     X9, 96(DI)
+	VAESDEC     X8, X4, X4
 	VMOVDQA     48(DI), X9
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VMOVDQU     512(AX), X8
-	VAESDEC     X8, X0, X0
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X6, X6
 	VPSHUFD     $0x4e, X11, X11
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X5, X5
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X6, X6
-	VPXOR       X11, X9, X9
 	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     512(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X2, X2
+	VPXOR       X12, X13, X13
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
 	VMOVDQA     X9, 112(DI)
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VMOVDQU     528(AX), X8
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
@@ -11971,125 +11971,125 @@ turn:
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
+	VAESENC     X8, X2, X2
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
+	VMOVDQU     160(AX), X8
+	VAESENC     X8, X0, X0
+	VAESENC     X8, X1, X1
 	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
 	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
 	VMOVDQA     (SI), X9
+	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
 	VMOVDQA     16(SI), X10
 	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPUNPCKHQDQ X10, X9, X11
-	VMOVDQU     160(AX), X8
-	VAESENC     X8, X0, X0
-	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X3, X3
-	VPSHUFB     X14, X10, X10
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X7, X7
+	VPSHUFB     X14, X9, X9
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
-	VPXOR       X12, X11, X11
+	VPSRLQ      $0x38, X11, X11
 	VAESENC     X8, X2, X2
+	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X3, X3
-	VPXOR       X13, X11, X11
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X4, X4
-	VPAND       X15, X11, X12
 	VAESENC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X6, X6
-	VPSRLDQ     $0x08, X11, X11
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X7, X7
-	VPXOR       X12, X9, X9
+	VPXOR       X12, X11, X11
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	VPXOR       X11, X10, X10
+	VPXOR       X13, X11, X11
 	VAESENC     X8, X2, X2
-	VMOVDQA     X9, (DI)
+	VPAND       X15, X11, X12
 	VAESENC     X8, X3, X3
+	VPSRLDQ     $0x08, X11, X11
 	VAESENC     X8, X4, X4
-	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X5, X5
-	VMOVDQA     32(SI), X9
+	VPXOR       X12, X9, X9
 	VAESENC     X8, X6, X6
+	VPXOR       X11, X10, X10
 	VAESENC     X8, X7, X7
-	VMOVDQA     48(SI), X10
+	VMOVDQA     X9, (DI)
 	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     X10, 16(DI)
 	VAESENC     X8, X1, X1
 	VAESENC     X8, X2, X2
-	VPSHUFB     X14, X9, X9
+	VMOVDQA     32(SI), X9
 	VAESENC     X8, X3, X3
-	VPSRLQ      $0x38, X11, X11
+	VMOVDQA     48(SI), X10
 	VAESENC     X8, X4, X4
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X5, X5
-	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X6, X6
-	VPADDQ      X11, X11, X12
+	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X7, X7
+	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     224(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
+	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X1, X1
-	VPADDQ      X12, X12, X13
 	VAESENC     X8, X2, X2
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X3, X3
-	VPXOR       X12, X11, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X4, X4
-	VPXOR       X13, X11, X11
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X5, X5
 	VAESENC     X8, X6, X6
-	VPAND       X15, X11, X12
+	VPXOR       X12, X11, X11
 	VAESENC     X8, X7, X7
-	VPSRLDQ     $0x08, X11, X11
+	VPXOR       X13, X11, X11
 	VMOVDQU     240(AX), X8
 	VAESENC     X8, X0, X0
+	VPAND       X15, X11, X12
 	VAESENC     X8, X1, X1
-	VPXOR       X12, X9, X9
 	VAESENC     X8, X2, X2
-	VPXOR       X11, X10, X10
+	VPSRLDQ     $0x08, X11, X11
 	VAESENC     X8, X3, X3
-	VMOVDQA     X9, 32(DI)
+	VPXOR       X12, X9, X9
 	VAESENC     X8, X4, X4
+	VPXOR       X11, X10, X10
 	VAESENC     X8, X5, X5
-	VMOVDQA     X10, 48(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     64(SI), X9
 	VAESENC     X8, X7, X7
+	VMOVDQA     X10, 48(DI)
 	VMOVDQU     256(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     80(SI), X10
+	VMOVDQA     64(SI), X9
 	VAESENC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     80(SI), X10
 	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
-	VPSHUFB     X14, X9, X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESENC     X8, X4, X4
-	VPSRLQ      $0x38, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESENC     X8, X5, X5
+	VPSRLQ      $0x38, X11, X11
 	VAESENC     X8, X6, X6
-	VPSHUFB     X14, X10, X10
 	VAESENC     X8, X7, X7
-	VPADDQ      X11, X11, X12
+	VPSHUFB     X14, X10, X10
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X2, X2
-	VPADDQ      X12, X12, X13
 	VAESENC     X8, X3, X3
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X4, X4
 	VPXOR       X12, X11, X11
 	VAESENC     X8, X5, X5
@@ -12101,60 +12101,60 @@ turn:
 	VAESENC     X8, X0, X0
 	VPSRLDQ     $0x08, X11, X11
 	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
 	VPXOR       X12, X9, X9
+	VAESENC     X8, X2, X2
 	VAESENC     X8, X3, X3
 	VPXOR       X11, X10, X10
 	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X5, X5
 	VMOVDQA     X10, 80(DI)
+	VAESENC     X8, X6, X6
+	VMOVDQA     96(SI), X9
 	VAESENC     X8, X7, X7
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VMOVDQA     96(SI), X9
-	VAESENC     X8, X1, X1
 	VMOVDQA     112(SI), X10
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESENC     X8, X5, X5
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x38, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPSHUFB     X14, X10, X10
+	VAESENC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X7, X7
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
+	VPXOR       X12, X11, X11
 	VAESENC     X8, X3, X3
 	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
-	VPXOR       X12, X11, X11
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
 	VPXOR       X13, X11, X11
+	VAESENC     X8, X5, X5
+	VPAND       X15, X11, X12
+	VAESENC     X8, X6, X6
+	VPSRLDQ     $0x08, X11, X11
+	VAESENC     X8, X7, X7
 	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X12
-	VAESENC     X8, X1, X1
-	VAESENC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESENC     X8, X3, X3
 	VPXOR       X12, X9, X9
+	VAESENC     X8, X1, X1
+	VPXOR       X11, X10, X10
+	VAESENC     X8, X2, X2
+	VMOVDQA     X9, 96(DI)
+	VAESENC     X8, X3, X3
+	VMOVDQA     X10, 112(DI)
 	VAESENC     X8, X4, X4
 	VAESENC     X8, X5, X5
-	VPXOR       X11, X10, X10
 	VAESENC     X8, X6, X6
-	VMOVDQA     X9, 96(DI)
 	VAESENC     X8, X7, X7
-	VMOVDQA     X10, 112(DI)
 	VMOVDQU     352(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -12410,75 +12410,53 @@ full:
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	VMOVDQU     (CX), X9
 	VAESENC     X8, X4, X4
-	ADDQ        $+16, CX
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, (DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     (DI), X9
 	VAESENC     X8, X7, X7
-	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
+	VMOVDQU     (CX), X9
 	VAESENC     X8, X3, X3
-	VPAND       X15, X11, X11
+	ADDQ        $+16, CX
 	VAESENC     X8, X4, X4
-	VPADDQ      X11, X11, X12
+	VMOVDQA     X9, (DI)
 	VAESENC     X8, X5, X5
+	VMOVDQA     (DI), X9
 	VAESENC     X8, X6, X6
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x3f, X9, X11
 	VAESENC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
+	VPSLLQ      $0x01, X9, X9
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X2, X2
-	VPXOR       X13, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X3, X3
-	VMOVDQA     X9, 16(DI)
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X4, X4
-	VMOVDQA     (DI), X9
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X5, X5
-	VPSRLQ      $0x3e, X9, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X6, X6
-	VPSLLQ      $0x02, X9, X9
+	VPXOR       X12, X13, X13
 	VAESENC     X8, X7, X7
-	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
-	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     X9, 16(DI)
 	VAESENC     X8, X2, X2
-	VMOVDQA     16(DI), X9
+	VMOVDQA     (DI), X9
 	VAESENC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X4, X4
@@ -12487,41 +12465,10 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
-	VMOVDQU     224(AX), X8
-	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
-	VMOVDQA     X9, 48(DI)
-	VMOVDQU     240(AX), X8
-	VAESENC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
 	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     256(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
@@ -12533,15 +12480,68 @@ full:
 	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, 64(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X6, X6
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3e, X9, X11
+	VMOVDQU     224(AX), X8
+	VAESENC     X8, X0, X0
+	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X1, X1
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X3, X3
+	VPAND       X15, X11, X11
+	VAESENC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X12, X13, X13
+	VMOVDQU     240(AX), X8
+	VAESENC     X8, X0, X0
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X1, X1
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X2, X2
+	VMOVDQA     X9, 48(DI)
+	VAESENC     X8, X3, X3
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     256(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X3, X3
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X4, X4
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X6, X6
+	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X7, X7
+	VMOVDQA     16(DI), X9
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X1, X1
+	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X3, X3
@@ -12565,61 +12565,61 @@ full:
 	VMOVDQA     X9, 80(DI)
 	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
-	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     X9, 96(DI)
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X2, X2
 	VMOVDQA     48(DI), X9
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
+	VPAND       X15, X11, X11
+	VAESENC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VMOVDQU     352(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around3
@@ -12713,75 +12713,53 @@ copyin:
 	VMOVDQU     144(AX), X8
 	VAESENC     X8, X0, X0
 	VAESENC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESENC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESENC     X8, X3, X3
-	VMOVDQU     (CX), X9
 	VAESENC     X8, X4, X4
-	ADDQ        $+16, CX
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, (DI)
 	VAESENC     X8, X6, X6
-	VMOVDQA     (DI), X9
 	VAESENC     X8, X7, X7
-	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     160(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
+	PREFETCHT0  512(R9)
 	VAESENC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
+	PREFETCHT0  576(R9)
 	VAESENC     X8, X2, X2
-	VPXOR       X11, X9, X9
+	VMOVDQU     (CX), X9
 	VAESENC     X8, X3, X3
-	VPAND       X15, X11, X11
+	ADDQ        $+16, CX
 	VAESENC     X8, X4, X4
-	VPADDQ      X11, X11, X12
+	VMOVDQA     X9, (DI)
 	VAESENC     X8, X5, X5
+	VMOVDQA     (DI), X9
 	VAESENC     X8, X6, X6
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x3f, X9, X11
 	VAESENC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
+	VPSLLQ      $0x01, X9, X9
 	VMOVDQU     176(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X12, X13, X13
+	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VAESENC     X8, X2, X2
-	VPXOR       X13, X9, X9
+	VPAND       X15, X11, X11
 	VAESENC     X8, X3, X3
-	VMOVDQA     X9, 16(DI)
+	VPADDQ      X11, X11, X12
 	VAESENC     X8, X4, X4
-	VMOVDQA     (DI), X9
+	VPADDQ      X12, X12, X13
 	VAESENC     X8, X5, X5
-	VPSRLQ      $0x3e, X9, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESENC     X8, X6, X6
-	VPSLLQ      $0x02, X9, X9
+	VPXOR       X12, X13, X13
 	VAESENC     X8, X7, X7
-	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
 	VMOVDQU     192(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X1, X1
-	VPAND       X15, X11, X11
-	VAESENC     X8, X2, X2
-	VAESENC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     208(AX), X8
-	VAESENC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     X9, 16(DI)
 	VAESENC     X8, X2, X2
-	VMOVDQA     16(DI), X9
+	VMOVDQA     (DI), X9
 	VAESENC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
 	VAESENC     X8, X4, X4
@@ -12790,41 +12768,10 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X7, X7
-	VMOVDQU     224(AX), X8
-	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
-	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
-	VMOVDQA     X9, 48(DI)
-	VMOVDQU     240(AX), X8
-	VAESENC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESENC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X2, X2
-	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X4, X4
-	VAESENC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
 	VPAND       X15, X11, X11
 	VAESENC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     256(AX), X8
+	VMOVDQU     208(AX), X8
 	VAESENC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESENC     X8, X1, X1
@@ -12836,15 +12783,68 @@ copyin:
 	VAESENC     X8, X4, X4
 	VPXOR       X13, X9, X9
 	VAESENC     X8, X5, X5
-	VMOVDQA     X9, 64(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESENC     X8, X6, X6
 	VMOVDQA     16(DI), X9
 	VAESENC     X8, X7, X7
+	VPSRLQ      $0x3e, X9, X11
+	VMOVDQU     224(AX), X8
+	VAESENC     X8, X0, X0
+	VPSLLQ      $0x02, X9, X9
+	VAESENC     X8, X1, X1
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X3, X3
+	VPAND       X15, X11, X11
+	VAESENC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X5, X5
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X12, X13, X13
+	VMOVDQU     240(AX), X8
+	VAESENC     X8, X0, X0
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X1, X1
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X2, X2
+	VMOVDQA     X9, 48(DI)
+	VAESENC     X8, X3, X3
+	VMOVDQA     (DI), X9
+	VAESENC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
+	VAESENC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     256(AX), X8
+	VAESENC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESENC     X8, X2, X2
+	VPSLLQ      $0x07, X11, X11
+	VAESENC     X8, X3, X3
+	VPXOR       X12, X13, X13
+	VAESENC     X8, X4, X4
+	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X6, X6
+	VMOVDQA     X9, 64(DI)
+	VAESENC     X8, X7, X7
+	VMOVDQA     16(DI), X9
 	VMOVDQU     272(AX), X8
 	VAESENC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3c, X9, X11
 	VAESENC     X8, X1, X1
+	VPSLLQ      $0x04, X9, X9
 	VAESENC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VAESENC     X8, X3, X3
@@ -12868,61 +12868,61 @@ copyin:
 	VMOVDQA     X9, 80(DI)
 	VAESENC     X8, X4, X4
 	VMOVDQA     32(DI), X9
-	VAESENC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X6, X6
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
+	VAESENC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESENC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     304(AX), X8
 	VAESENC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESENC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESENC     X8, X3, X3
+	VAESENC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESENC     X8, X7, X7
+	VMOVDQA     X9, 96(DI)
 	VMOVDQU     320(AX), X8
 	VAESENC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESENC     X8, X1, X1
-	VMOVDQA     X9, 96(DI)
-	VAESENC     X8, X2, X2
 	VMOVDQA     48(DI), X9
-	VAESENC     X8, X3, X3
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPSHUFD     $0x4e, X11, X11
-	VAESENC     X8, X7, X7
+	VAESENC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESENC     X8, X5, X5
+	VPAND       X15, X11, X11
+	VAESENC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESENC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     336(AX), X8
 	VAESENC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESENC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESENC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESENC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESENC     X8, X4, X4
+	VAESENC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESENC     X8, X5, X5
+	VAESENC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESENC     X8, X6, X6
+	VAESENC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESENC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
+	VAESENC     X8, X4, X4
+	VAESENC     X8, X5, X5
+	VAESENC     X8, X6, X6
+	VAESENC     X8, X7, X7
 	VMOVDQU     352(AX), X8
 	VAESENCLAST X8, X0, X0
 	VPXOR       (SI), X0, X0
@@ -13288,125 +13288,125 @@ turn:
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
+	VAESDEC     X8, X2, X2
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
+	VMOVDQU     400(AX), X8
+	VAESDEC     X8, X0, X0
+	VAESDEC     X8, X1, X1
 	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
 	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
 	VMOVDQA     (SI), X9
+	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
 	VMOVDQA     16(SI), X10
 	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPUNPCKHQDQ X10, X9, X11
-	VMOVDQU     400(AX), X8
-	VAESDEC     X8, X0, X0
-	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X3, X3
-	VPSHUFB     X14, X10, X10
-	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X6, X6
-	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X7, X7
+	VPSHUFB     X14, X9, X9
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
-	VPXOR       X12, X11, X11
+	VPSRLQ      $0x38, X11, X11
 	VAESDEC     X8, X2, X2
+	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X3, X3
-	VPXOR       X13, X11, X11
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X4, X4
-	VPAND       X15, X11, X12
 	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X6, X6
-	VPSRLDQ     $0x08, X11, X11
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X7, X7
-	VPXOR       X12, X9, X9
+	VPXOR       X12, X11, X11
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	VPXOR       X11, X10, X10
+	VPXOR       X13, X11, X11
 	VAESDEC     X8, X2, X2
-	VMOVDQA     X9, (DI)
+	VPAND       X15, X11, X12
 	VAESDEC     X8, X3, X3
+	VPSRLDQ     $0x08, X11, X11
 	VAESDEC     X8, X4, X4
-	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X5, X5
-	VMOVDQA     32(SI), X9
+	VPXOR       X12, X9, X9
 	VAESDEC     X8, X6, X6
+	VPXOR       X11, X10, X10
 	VAESDEC     X8, X7, X7
-	VMOVDQA     48(SI), X10
+	VMOVDQA     X9, (DI)
 	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     X10, 16(DI)
 	VAESDEC     X8, X1, X1
 	VAESDEC     X8, X2, X2
-	VPSHUFB     X14, X9, X9
+	VMOVDQA     32(SI), X9
 	VAESDEC     X8, X3, X3
-	VPSRLQ      $0x38, X11, X11
+	VMOVDQA     48(SI), X10
 	VAESDEC     X8, X4, X4
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X5, X5
-	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X6, X6
-	VPADDQ      X11, X11, X12
+	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x38, X11, X11
 	VMOVDQU     464(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x07, X11, X11
+	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X1, X1
-	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X2, X2
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X3, X3
-	VPXOR       X12, X11, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X4, X4
-	VPXOR       X13, X11, X11
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X5, X5
 	VAESDEC     X8, X6, X6
-	VPAND       X15, X11, X12
+	VPXOR       X12, X11, X11
 	VAESDEC     X8, X7, X7
-	VPSRLDQ     $0x08, X11, X11
+	VPXOR       X13, X11, X11
 	VMOVDQU     480(AX), X8
 	VAESDEC     X8, X0, X0
+	VPAND       X15, X11, X12
 	VAESDEC     X8, X1, X1
-	VPXOR       X12, X9, X9
 	VAESDEC     X8, X2, X2
-	VPXOR       X11, X10, X10
+	VPSRLDQ     $0x08, X11, X11
 	VAESDEC     X8, X3, X3
-	VMOVDQA     X9, 32(DI)
+	VPXOR       X12, X9, X9
 	VAESDEC     X8, X4, X4
+	VPXOR       X11, X10, X10
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X10, 48(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     64(SI), X9
 	VAESDEC     X8, X7, X7
+	VMOVDQA     X10, 48(DI)
 	VMOVDQU     496(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     80(SI), X10
+	VMOVDQA     64(SI), X9
 	VAESDEC     X8, X1, X1
-	VPUNPCKHQDQ X10, X9, X11
+	VMOVDQA     80(SI), X10
 	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
-	VPSHUFB     X14, X9, X9
+	VPUNPCKHQDQ X10, X9, X11
 	VAESDEC     X8, X4, X4
-	VPSRLQ      $0x38, X11, X11
+	VPSHUFB     X14, X9, X9
 	VAESDEC     X8, X5, X5
+	VPSRLQ      $0x38, X11, X11
 	VAESDEC     X8, X6, X6
-	VPSHUFB     X14, X10, X10
 	VAESDEC     X8, X7, X7
-	VPADDQ      X11, X11, X12
+	VPSHUFB     X14, X10, X10
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X1, X1
 	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X2, X2
-	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X3, X3
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X4, X4
 	VPXOR       X12, X11, X11
 	VAESDEC     X8, X5, X5
@@ -13418,60 +13418,60 @@ turn:
 	VAESDEC     X8, X0, X0
 	VPSRLDQ     $0x08, X11, X11
 	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
 	VPXOR       X12, X9, X9
+	VAESDEC     X8, X2, X2
 	VAESDEC     X8, X3, X3
 	VPXOR       X11, X10, X10
 	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
 	VMOVDQA     X9, 64(DI)
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X5, X5
 	VMOVDQA     X10, 80(DI)
+	VAESDEC     X8, X6, X6
+	VMOVDQA     96(SI), X9
 	VAESDEC     X8, X7, X7
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VMOVDQA     96(SI), X9
-	VAESDEC     X8, X1, X1
 	VMOVDQA     112(SI), X10
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPUNPCKHQDQ X10, X9, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPSHUFB     X14, X9, X9
-	VAESDEC     X8, X5, X5
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x38, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPSHUFB     X14, X10, X10
+	VAESDEC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X7, X7
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
+	VPXOR       X12, X11, X11
 	VAESDEC     X8, X3, X3
 	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
-	VPXOR       X12, X11, X11
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
 	VPXOR       X13, X11, X11
+	VAESDEC     X8, X5, X5
+	VPAND       X15, X11, X12
+	VAESDEC     X8, X6, X6
+	VPSRLDQ     $0x08, X11, X11
+	VAESDEC     X8, X7, X7
 	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X12
-	VAESDEC     X8, X1, X1
-	VAESDEC     X8, X2, X2
-	VPSRLDQ     $0x08, X11, X11
-	VAESDEC     X8, X3, X3
 	VPXOR       X12, X9, X9
+	VAESDEC     X8, X1, X1
+	VPXOR       X11, X10, X10
+	VAESDEC     X8, X2, X2
+	VMOVDQA     X9, 96(DI)
+	VAESDEC     X8, X3, X3
+	VMOVDQA     X10, 112(DI)
 	VAESDEC     X8, X4, X4
 	VAESDEC     X8, X5, X5
-	VPXOR       X11, X10, X10
 	VAESDEC     X8, X6, X6
-	VMOVDQA     X9, 96(DI)
 	VAESDEC     X8, X7, X7
-	VMOVDQA     X10, 112(DI)
 	VMOVDQU     592(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around1
@@ -13727,75 +13727,53 @@ full:
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	VMOVDQU     (CX), X9
 	VAESDEC     X8, X4, X4
-	ADDQ        $+16, CX
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     (DI), X9
 	VAESDEC     X8, X7, X7
-	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
+	VMOVDQU     (CX), X9
 	VAESDEC     X8, X3, X3
-	VPAND       X15, X11, X11
+	ADDQ        $+16, CX
 	VAESDEC     X8, X4, X4
-	VPADDQ      X11, X11, X12
+	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X5, X5
+	VMOVDQA     (DI), X9
 	VAESDEC     X8, X6, X6
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x3f, X9, X11
 	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
+	VPSLLQ      $0x01, X9, X9
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X2, X2
-	VPXOR       X13, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X3, X3
-	VMOVDQA     X9, 16(DI)
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X4, X4
-	VMOVDQA     (DI), X9
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X5, X5
-	VPSRLQ      $0x3e, X9, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X6, X6
-	VPSLLQ      $0x02, X9, X9
+	VPXOR       X12, X13, X13
 	VAESDEC     X8, X7, X7
-	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
-	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     X9, 16(DI)
 	VAESDEC     X8, X2, X2
-	VMOVDQA     16(DI), X9
+	VMOVDQA     (DI), X9
 	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X4, X4
@@ -13804,41 +13782,10 @@ full:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
-	VMOVDQU     464(AX), X8
-	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
-	VMOVDQA     X9, 48(DI)
-	VMOVDQU     480(AX), X8
-	VAESDEC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     496(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
@@ -13850,15 +13797,68 @@ full:
 	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, 64(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X6, X6
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3e, X9, X11
+	VMOVDQU     464(AX), X8
+	VAESDEC     X8, X0, X0
+	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X1, X1
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X3, X3
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X12, X13, X13
+	VMOVDQU     480(AX), X8
+	VAESDEC     X8, X0, X0
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X1, X1
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X2, X2
+	VMOVDQA     X9, 48(DI)
+	VAESDEC     X8, X3, X3
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     496(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X3, X3
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X4, X4
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X6, X6
+	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X7, X7
+	VMOVDQA     16(DI), X9
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X3, X3
@@ -13882,61 +13882,61 @@ full:
 	VMOVDQA     X9, 80(DI)
 	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
-	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     X9, 96(DI)
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X2, X2
 	VMOVDQA     48(DI), X9
-	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VMOVDQU     592(AX), X8
 	CMPQ        stream+56(FP), $0x00
 	JNE         around3
@@ -14030,75 +14030,53 @@ copyin:
 	VMOVDQU     384(AX), X8
 	VAESDEC     X8, X0, X0
 	VAESDEC     X8, X1, X1
-	PREFETCHT0  512(R9)
 	VAESDEC     X8, X2, X2
-	PREFETCHT0  576(R9)
 	VAESDEC     X8, X3, X3
-	VMOVDQU     (CX), X9
 	VAESDEC     X8, X4, X4
-	ADDQ        $+16, CX
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X6, X6
-	VMOVDQA     (DI), X9
 	VAESDEC     X8, X7, X7
-	VPSRLQ      $0x3f, X9, X11
 	VMOVDQU     400(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x01, X9, X9
+	PREFETCHT0  512(R9)
 	VAESDEC     X8, X1, X1
-	VPSHUFD     $0x4e, X11, X11
+	PREFETCHT0  576(R9)
 	VAESDEC     X8, X2, X2
-	VPXOR       X11, X9, X9
+	VMOVDQU     (CX), X9
 	VAESDEC     X8, X3, X3
-	VPAND       X15, X11, X11
+	ADDQ        $+16, CX
 	VAESDEC     X8, X4, X4
-	VPADDQ      X11, X11, X12
+	VMOVDQA     X9, (DI)
 	VAESDEC     X8, X5, X5
+	VMOVDQA     (DI), X9
 	VAESDEC     X8, X6, X6
-	VPADDQ      X12, X12, X13
+	VPSRLQ      $0x3f, X9, X11
 	VAESDEC     X8, X7, X7
-	VPSLLQ      $0x07, X11, X11
+	VPSLLQ      $0x01, X9, X9
 	VMOVDQU     416(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X12, X13, X13
+	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X1, X1
 	VPXOR       X11, X9, X9
 	VAESDEC     X8, X2, X2
-	VPXOR       X13, X9, X9
+	VPAND       X15, X11, X11
 	VAESDEC     X8, X3, X3
-	VMOVDQA     X9, 16(DI)
+	VPADDQ      X11, X11, X12
 	VAESDEC     X8, X4, X4
-	VMOVDQA     (DI), X9
+	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X5, X5
-	VPSRLQ      $0x3e, X9, X11
+	VPSLLQ      $0x07, X11, X11
 	VAESDEC     X8, X6, X6
-	VPSLLQ      $0x02, X9, X9
+	VPXOR       X12, X13, X13
 	VAESDEC     X8, X7, X7
-	VPSHUFD     $0x4e, X11, X11
+	VPXOR       X11, X9, X9
 	VMOVDQU     432(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X1, X1
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X2, X2
-	VAESDEC     X8, X3, X3
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
-	VPXOR       X11, X9, X9
-	VMOVDQU     448(AX), X8
-	VAESDEC     X8, X0, X0
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 32(DI)
+	VMOVDQA     X9, 16(DI)
 	VAESDEC     X8, X2, X2
-	VMOVDQA     16(DI), X9
+	VMOVDQA     (DI), X9
 	VAESDEC     X8, X3, X3
 	VPSRLQ      $0x3e, X9, X11
 	VAESDEC     X8, X4, X4
@@ -14107,41 +14085,10 @@ copyin:
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X6, X6
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X7, X7
-	VMOVDQU     464(AX), X8
-	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
-	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
-	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
-	VMOVDQA     X9, 48(DI)
-	VMOVDQU     480(AX), X8
-	VAESDEC     X8, X0, X0
-	VMOVDQA     (DI), X9
-	VAESDEC     X8, X1, X1
-	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X2, X2
-	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X3, X3
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X4, X4
-	VAESDEC     X8, X5, X5
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
 	VPAND       X15, X11, X11
 	VAESDEC     X8, X7, X7
 	VPADDQ      X11, X11, X12
-	VMOVDQU     496(AX), X8
+	VMOVDQU     448(AX), X8
 	VAESDEC     X8, X0, X0
 	VPADDQ      X12, X12, X13
 	VAESDEC     X8, X1, X1
@@ -14153,15 +14100,68 @@ copyin:
 	VAESDEC     X8, X4, X4
 	VPXOR       X13, X9, X9
 	VAESDEC     X8, X5, X5
-	VMOVDQA     X9, 64(DI)
+	VMOVDQA     X9, 32(DI)
 	VAESDEC     X8, X6, X6
 	VMOVDQA     16(DI), X9
 	VAESDEC     X8, X7, X7
+	VPSRLQ      $0x3e, X9, X11
+	VMOVDQU     464(AX), X8
+	VAESDEC     X8, X0, X0
+	VPSLLQ      $0x02, X9, X9
+	VAESDEC     X8, X1, X1
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X2, X2
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X3, X3
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X4, X4
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X5, X5
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X6, X6
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X12, X13, X13
+	VMOVDQU     480(AX), X8
+	VAESDEC     X8, X0, X0
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X1, X1
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X2, X2
+	VMOVDQA     X9, 48(DI)
+	VAESDEC     X8, X3, X3
+	VMOVDQA     (DI), X9
+	VAESDEC     X8, X4, X4
 	VPSRLQ      $0x3c, X9, X11
+	VAESDEC     X8, X5, X5
+	VPSLLQ      $0x04, X9, X9
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X6, X6
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X7, X7
+	VPAND       X15, X11, X11
+	VMOVDQU     496(AX), X8
+	VAESDEC     X8, X0, X0
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X1, X1
+	VPADDQ      X12, X12, X13
+	VAESDEC     X8, X2, X2
+	VPSLLQ      $0x07, X11, X11
+	VAESDEC     X8, X3, X3
+	VPXOR       X12, X13, X13
+	VAESDEC     X8, X4, X4
+	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X6, X6
+	VMOVDQA     X9, 64(DI)
+	VAESDEC     X8, X7, X7
+	VMOVDQA     16(DI), X9
 	VMOVDQU     512(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSLLQ      $0x04, X9, X9
+	VPSRLQ      $0x3c, X9, X11
 	VAESDEC     X8, X1, X1
+	VPSLLQ      $0x04, X9, X9
 	VAESDEC     X8, X2, X2
 	VPSHUFD     $0x4e, X11, X11
 	VAESDEC     X8, X3, X3
@@ -14185,61 +14185,61 @@ copyin:
 	VMOVDQA     X9, 80(DI)
 	VAESDEC     X8, X4, X4
 	VMOVDQA     32(DI), X9
-	VAESDEC     X8, X5, X5
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X6, X6
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPSLLQ      $0x04, X9, X9
+	VAESDEC     X8, X6, X6
+	VPSHUFD     $0x4e, X11, X11
+	VAESDEC     X8, X7, X7
+	VPXOR       X11, X9, X9
 	VMOVDQU     544(AX), X8
 	VAESDEC     X8, X0, X0
-	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X1, X1
-	VPXOR       X11, X9, X9
-	VAESDEC     X8, X2, X2
 	VPAND       X15, X11, X11
-	VAESDEC     X8, X3, X3
+	VAESDEC     X8, X1, X1
 	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X2, X2
 	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X4, X4
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X5, X5
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X6, X6
+	VPXOR       X13, X9, X9
+	VAESDEC     X8, X7, X7
+	VMOVDQA     X9, 96(DI)
 	VMOVDQU     560(AX), X8
 	VAESDEC     X8, X0, X0
-	VPXOR       X13, X9, X9
-	VAESDEC     X8, X1, X1
-	VMOVDQA     X9, 96(DI)
-	VAESDEC     X8, X2, X2
 	VMOVDQA     48(DI), X9
-	VAESDEC     X8, X3, X3
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPSRLQ      $0x3c, X9, X11
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPSLLQ      $0x04, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPSHUFD     $0x4e, X11, X11
-	VAESDEC     X8, X7, X7
+	VAESDEC     X8, X4, X4
 	VPXOR       X11, X9, X9
+	VAESDEC     X8, X5, X5
+	VPAND       X15, X11, X11
+	VAESDEC     X8, X6, X6
+	VPADDQ      X11, X11, X12
+	VAESDEC     X8, X7, X7
+	VPADDQ      X12, X12, X13
 	VMOVDQU     576(AX), X8
 	VAESDEC     X8, X0, X0
-	VPAND       X15, X11, X11
-	VAESDEC     X8, X1, X1
-	VPADDQ      X11, X11, X12
-	VAESDEC     X8, X2, X2
-	VPADDQ      X12, X12, X13
-	VAESDEC     X8, X3, X3
 	VPSLLQ      $0x07, X11, X11
-	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X1, X1
 	VPXOR       X12, X13, X13
-	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X2, X2
 	VPXOR       X11, X9, X9
-	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X3, X3
 	VPXOR       X13, X9, X9
-	VAESDEC     X8, X7, X7
 	VMOVDQA     X9, 112(DI)
+	VAESDEC     X8, X4, X4
+	VAESDEC     X8, X5, X5
+	VAESDEC     X8, X6, X6
+	VAESDEC     X8, X7, X7
 	VMOVDQU     592(AX), X8
 	VAESDECLAST X8, X0, X0
 	VPXOR       (SI), X0, X0

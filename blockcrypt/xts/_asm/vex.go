@@ -215,8 +215,8 @@ func (k *vexKernel) refillIfEmpty() {
 	Label("full")
 }
 
-// block encrypts one turn and meanwhile runs extra, which writes the next
-// tweaks to nxt.
+// block encrypts one turn and meanwhile, from the second round on, runs extra,
+// which writes the next tweaks to nxt.
 func (k *vexKernel) block(src, dst Register, extra []func()) {
 	aes, last := VAESENC, VAESENCLAST
 	off := schedEnc
@@ -236,7 +236,8 @@ func (k *vexKernel) block(src, dst Register, extra []func()) {
 			broadcast(Mem{Base: sched, Disp: off + 16*(1+slot/lanes)}, key)
 		}
 		aes(key, k.v[slot%lanes], k.v[slot%lanes])
-		for ; done < len(work)*(slot+1)/slots; done++ {
+		due := min(len(work), len(work)*max(0, slot+1-lanes)/(slots-lanes-lanes/2))
+		for ; done < due; done++ {
 			work[done]()
 		}
 	}
