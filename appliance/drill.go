@@ -100,6 +100,27 @@ func (n *Node) Drill(ctx context.Context, c rest.BundleUse) (rest.Drill, error) 
 	return d, n.state.save(drillFile, drillRecord{Version: stateVersion, Last: d.Time})
 }
 
+// RescueFromBundle takes one drive's rescue key out of a bundle: for a drive
+// whose master key is gone for good, or that was away when it was replaced.
+func (n *Node) RescueFromBundle(_ context.Context, c rest.BundleRescue) (rest.RescueKey, error) {
+	o, err := openBundle(c.BundleUse)
+	if err != nil {
+		return rest.RescueKey{}, err
+	}
+	defer o.wipe()
+	_, records, err := o.config()
+	if err != nil {
+		return rest.RescueKey{}, err
+	}
+	for _, r := range records {
+		rescue := o.parts[partRescue+r.UUID]
+		if rescue != nil && (c.Serial == r.UUID || c.Serial == r.Serial) {
+			return rest.RescueKey{Serial: r.Serial, UUID: r.UUID, Key: bytes.Clone(rescue)}, nil
+		}
+	}
+	return rest.RescueKey{}, rest.Errorf(http.StatusNotFound, "the bundle holds no rescue key of a drive with the serial number or UUID %q", c.Serial)
+}
+
 type drillRecord struct {
 	Version int       `json:"version"`
 	Last    time.Time `json:"last_drill"`

@@ -76,20 +76,7 @@ func (a *app) driveCryptoErase() *cobra.Command {
 func (a *app) driveRescueKey() *cobra.Command {
 	var out string
 	cmd := a.onDrive("drive_rescue_key", "Write the key with which stock cryptsetup opens one drive", func(ctx context.Context, d rest.DriveSelect) error {
-		f, err := newSecretFile(out)
-		if err != nil {
-			return err
-		}
-		var key rest.RescueKey
-		if err := a.call(ctx, "POST", "/v1/drives/rescue-key", d, &key); err != nil {
-			return f.abandon(err)
-		}
-		defer clear(key.Key)
-		if err := f.finish(key.Key); err != nil {
-			return err
-		}
-		a.ui.note("Rescue key of drive %s (LUKS UUID %s) written to %s. Whoever holds it opens this drive:\n  cryptsetup open --key-file %s DRIVE NAME", key.Serial, key.UUID, out, out)
-		return nil
+		return a.writeRescueKey(ctx, out, "/v1/drives/rescue-key", d)
 	})
 	cmd.Flags().StringVar(&out, "out", "", "`file` to write the key to; must not exist")
 	run := cmd.RunE
@@ -100,6 +87,24 @@ func (a *app) driveRescueKey() *cobra.Command {
 		return run(cmd, args)
 	}
 	return cmd
+}
+
+// writeRescueKey asks for a rescue key and puts it into a new file.
+func (a *app) writeRescueKey(ctx context.Context, out, path string, request any) error {
+	f, err := newSecretFile(out)
+	if err != nil {
+		return err
+	}
+	var key rest.RescueKey
+	if err := a.call(ctx, "POST", path, request, &key); err != nil {
+		return f.abandon(err)
+	}
+	defer clear(key.Key)
+	if err := f.finish(key.Key); err != nil {
+		return err
+	}
+	a.ui.note("Rescue key of drive %s (LUKS UUID %s) written to %s. Whoever holds it opens this drive:\n  cryptsetup open --key-file %s DRIVE NAME", key.Serial, key.UUID, out, out)
+	return nil
 }
 
 // secretFile is a new file, 0600, that holds key material once it is whole.

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) keyringCommands() []*cobra.Command {
-	return []*cobra.Command{a.backupCommand(), a.drillCommand(), a.restoreCommand()}
+	return []*cobra.Command{a.backupCommand(), a.drillCommand(), a.restoreCommand(), a.bundleRescueCommand()}
 }
 
 // bundleFlags say where a bundle is and what seals it.
@@ -158,5 +158,22 @@ func (a *app) restoreCommand() *cobra.Command {
 		return a.ui.json(r)
 	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (a *app) bundleRescueCommand() *cobra.Command {
+	var serial, out string
+	cmd := a.withBundle("keyring_rescue_key", "Take one drive's rescue key out of a bundle", func(ctx context.Context, use rest.BundleUse) error {
+		return a.writeRescueKey(ctx, out, "/v1/keyring/rescue-key", rest.BundleRescue{BundleUse: use, DriveSelect: rest.DriveSelect{Serial: serial}})
+	})
+	cmd.Flags().StringVar(&serial, "serial", "", "the drive's serial `number` or LUKS UUID")
+	cmd.Flags().StringVar(&out, "out", "", "`file` to write the key to; must not exist")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := require(cmd, "serial", "out"); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
 	return cmd
 }

@@ -26,6 +26,7 @@ type Node interface {
 	Backup(context.Context, BundleSecret) (Bundle, error)
 	Drill(context.Context, BundleUse) (Drill, error)
 	Restore(context.Context, BundleUse) (Restored, error)
+	RescueFromBundle(context.Context, BundleRescue) (RescueKey, error)
 
 	CreateToken(context.Context, NewToken) (Token, error)
 	RevokeToken(context.Context, TokenSelect) error

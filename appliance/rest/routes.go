@@ -54,6 +54,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/session/who-am-i", "", "", 0, whoAmI},
 		{"POST", "/v1/keyring/backup", w, "keyring_backup", smallBody, call(n.Backup, nil)},
 		{"POST", "/v1/keyring/drill", w, "keyring_drill", largeBody, call(n.Drill, nil)},
+		{"POST", "/v1/keyring/rescue-key", w, "keyring_rescue_key", largeBody, call(n.RescueFromBundle, func(b BundleRescue) string { return whatDrive(b.DriveSelect) })},
 		{"POST", "/v1/keyring/restore", w, "keyring_restore", largeBody, call(n.Restore, nil)},
 
 		{"GET", "/v1/session/tokens", r, "", 0, get(n.ListTokens)},

@@ -281,6 +281,12 @@ type BundleUse struct {
 	Bundle []byte `json:"bundle"`
 }
 
+// BundleRescue is the body of keyring_rescue_key.
+type BundleRescue struct {
+	BundleUse
+	DriveSelect
+}
+
 // Drill says what a recovery bundle is worth today.
 type Drill struct {
 	Created time.Time        `json:"bundle_created"`
