@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -78,11 +79,12 @@ func (r *runner) sum(s step, t *tally, err error, took time.Duration) {
 // killed at the end of that: go test leaves its children behind otherwise.
 func (r *runner) step(ctx context.Context, s step, t *tally) error {
 	args := s.args
-	if s.name == "vm" {
-		var err error
-		if args, err = vmArgs(args); err != nil {
+	if s.more != nil {
+		more, err := s.more()
+		if err != nil {
 			return err
 		}
+		args = slices.Concat(args, more)
 	}
 	log, err := os.Create(filepath.Join(r.out, s.name+".log"))
 	if err != nil {
