@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,7 +25,6 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-		// O_DIRECT needs no tmpfs: the work folder is on the system drive.
 	})
 }
 
@@ -36,13 +37,19 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	for i, a := range args {
 		args[i] = strings.ReplaceAll(a, "WORK", ts.Getenv("WORK"))
 	}
-	var out, err bytes.Buffer
-	cwd, e := os.Getwd()
-	ts.Check(errors.Join(e, os.Chdir(ts.MkAbs("."))))
-	code := Run(context.Background(), args[1:], strings.NewReader(""), &out, &err)
-	ts.Check(errors.Join(os.Chdir(cwd), os.WriteFile(ts.MkAbs("out"), out.Bytes(), 0o600), os.WriteFile(ts.MkAbs("err"), err.Bytes(), 0o600)))
-	if want := args[0]; want != string(rune('0'+code)) {
-		ts.Fatalf("exit code %d, want %s\n%s%s", code, want, out.String(), err.String())
+	code := 0
+	// A process of its own: scripts run side by side, and each has its folder.
+	if err := ts.Exec("sealbench", args[1:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("running sealbench: %v", err)
+		}
+		code = exit.ExitCode()
+	}
+	out, err := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	ts.Check(errors.Join(os.WriteFile(ts.MkAbs("out"), []byte(out), 0o600), os.WriteFile(ts.MkAbs("err"), []byte(err), 0o600)))
+	if want := args[0]; want != strconv.Itoa(code) {
+		ts.Fatalf("exit code %d, want %s\n%s%s", code, want, out, err)
 	}
 }
 
