@@ -26,6 +26,12 @@
 // constant time: no branch and no address depends on key or data. "generic"
 // is as constant-time as crypto/aes, which uses tables where the processor
 // has no AES instructions or under the build tag purego.
+//
+// Close wipes the round keys, and a kernel leaves none in a register. A signal
+// that arrives while a kernel runs makes the system save the registers, round
+// keys included, on the thread's signal stack, where they stay until the next
+// signal overwrites them: within reach of root on the running machine, never
+// of a drive.
 package xts
 
 import (

@@ -21,7 +21,7 @@ import (
 // left over between the AES instructions is the arithmetic of the next tweaks,
 // spread evenly: on the AES pipes every cycle counts, the others idle. Only
 // the first round is kept free of it, where the loads and stores of two turns
-// meet: that is worth 7 percent of AES-128 on a Zen 4 core that is not alone.
+// meet.
 const (
 	lanes     = 8             // data registers
 	step512   = 64 * lanes    // bytes a turn of the loop
