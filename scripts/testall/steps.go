@@ -33,7 +33,7 @@ var steps = []step{
 		args: goTest("-tags", "purego", "./blockcrypt/xts/...")},
 	{name: "arm64", why: "the cipher on another processor, emulated", limit: 5 * time.Minute, tests: true, env: []string{"GOARCH=arm64"},
 		args: goTest("-exec", "qemu-aarch64", "./blockcrypt/xts/...")},
-	{name: "vm", why: "inside the box's own kernel, in QEMU", limit: 10 * time.Minute, tests: true,
+	{name: "vm", why: "inside the box's own kernel, in QEMU", limit: 15 * time.Minute, tests: true,
 		args: goTest("-tags", "vm", "-p", "1", "-run", "^TestVM"), more: vmArgs},
 	{name: "firstrun", why: "a whole box: boot, keys, drives, bench", limit: 16 * time.Minute, args: []string{"out/bin/firstrun"}},
 }

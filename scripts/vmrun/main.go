@@ -30,7 +30,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("vmrun", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.image, "image", "", "folder of the image (default out/image of this checkout)")
-	flags.DurationVar(&o.limit, "limit", 3*time.Minute, "how long the machine may run")
+	flags.DurationVar(&o.limit, "limit", 8*time.Minute, "how long the machine may run")
 	pack := flags.String("pack", "", "host programs the test needs, comma-separated")
 	if err := flags.Parse(args); err != nil {
 		return 2
