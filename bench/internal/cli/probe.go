@@ -14,7 +14,8 @@ histograms, redrawn until Ctrl-C; lines where there is no terminal. Needs root.
 Nothing is written and no I/O is changed.`
 
 const probeExample = `  sealbench probe --device /dev/nvme0n1
-  sealbench probe --device /var/lib --duration 30s --json latency.json`
+  sealbench probe --device /var/lib --duration 30s --json latency.json
+  sealbench probe --device /dev/sda --json - | jq .rows`
 
 func probeCommand() *cobra.Command {
 	var o livecmd.Options
@@ -33,6 +34,6 @@ func probeCommand() *cobra.Command {
 	fl.StringVar(&o.Device, "device", "", "disk or partition, or a file: the device that holds it")
 	fl.DurationVar(&o.Duration, "duration", 0, "end after this time, such as 30s (default: at Ctrl-C)")
 	fl.DurationVar(&o.Interval, "interval", time.Second, "time between two displays")
-	fl.StringVar(&o.JSON, "json", "", "write what was counted to this file at the end")
+	fl.StringVar(&o.JSON, "json", "", "write what was counted to this file at the end; -: a line of JSON per interval on standard output, in place of the display")
 	return c
 }

@@ -32,7 +32,7 @@ type row struct {
 	Buckets [][2]uint64 `json:"buckets"`
 }
 
-func writeJSON(path, device string, elapsed time.Duration, s probe.Snapshot) error {
+func newDocument(device string, elapsed time.Duration, s probe.Snapshot) document {
 	d := document{Version: 1, Device: device, Seconds: elapsed.Seconds(), Unmatched: s.Unmatched, Rows: []row{}}
 	for op := range probe.LiveOps {
 		for stage := range probe.LiveStages {
@@ -41,7 +41,11 @@ func writeJSON(path, device string, elapsed time.Duration, s probe.Snapshot) err
 			}
 		}
 	}
-	text, err := json.MarshalIndent(d, "", "  ")
+	return d
+}
+
+func writeJSON(path, device string, elapsed time.Duration, s probe.Snapshot) error {
+	text, err := json.MarshalIndent(newDocument(device, elapsed, s), "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

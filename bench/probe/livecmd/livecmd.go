@@ -4,6 +4,7 @@ package livecmd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ type Options struct {
 	Device   string        // a block device, or a file on one
 	Duration time.Duration // 0: until the context ends
 	Interval time.Duration // between two displays
-	JSON     string        // file for what was counted, "" for none
+	JSON     string        // file for what was counted, "" for none, "-" for a line of JSON per display
 }
 
 // Check returns the error of options that cannot be served.
@@ -52,17 +53,35 @@ func Watch(ctx context.Context, o Options, stdout io.Writer) (err error) {
 		ctx, cancel = context.WithTimeout(ctx, o.Duration)
 		defer cancel()
 	}
+	if o.JSON == toStdout {
+		return stream(ctx, l, o.Interval, stdout)
+	}
 	s := &screen{w: stdout, device: l.Device(), requests: l.HasRequests(), terminal: isTerminal(stdout)}
 	began := time.Now()
-	last, err := show(ctx, l, s, began, o.Interval)
+	last, err := show(ctx, l, func(v view) error { s.show(v); return s.err }, began, o.Interval)
 	if err != nil || o.JSON == "" {
 		return err
 	}
 	return writeJSON(o.JSON, s.device, time.Since(began), last)
 }
 
+// toStdout as the JSON file's name.
+const toStdout = "-"
+
+// stream writes a line of JSON every interval, the first as soon as requests
+// are counted: whoever reads it then knows that it began.
+func stream(ctx context.Context, l *probe.Live, interval time.Duration, w io.Writer) error {
+	lines := json.NewEncoder(w)
+	line := func(v view) error { return lines.Encode(newDocument(l.Device(), v.elapsed, v.whole)) }
+	if err := line(view{}); err != nil {
+		return err
+	}
+	_, err := show(ctx, l, line, time.Now(), interval)
+	return err
+}
+
 // show displays what is counted every interval, and once more at the end.
-func show(ctx context.Context, l *probe.Live, s *screen, began time.Time, interval time.Duration) (probe.Snapshot, error) {
+func show(ctx context.Context, l *probe.Live, display func(view) error, began time.Time, interval time.Duration) (probe.Snapshot, error) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var last probe.Snapshot
@@ -78,9 +97,9 @@ func show(ctx context.Context, l *probe.Live, s *screen, began time.Time, interv
 		if err != nil {
 			return at, err
 		}
-		s.show(view{whole: at, recent: at.Since(last), elapsed: now.Sub(began), interval: now.Sub(lastAt), ended: ended})
-		if ended || s.err != nil {
-			return at, s.err
+		err = display(view{whole: at, recent: at.Since(last), elapsed: now.Sub(began), interval: now.Sub(lastAt), ended: ended})
+		if ended || err != nil {
+			return at, err
 		}
 		last, lastAt = at, now
 	}

@@ -1,10 +1,12 @@
 package livecmd
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +76,52 @@ func TestRealDevice(t *testing.T) {
 	}
 	if len(d.Rows) < 2 || d.Device != filepath.Base(path) || d.Version != 1 {
 		t.Errorf("document %+v", d)
+	}
+}
+
+// TestStream reads the lines of JSON: one at once, then one per interval, and
+// one at the end.
+func TestStream(t *testing.T) {
+	path := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), 1<<20), 4096)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := Watch(ctx, Options{Device: path, Interval: 100 * time.Millisecond, JSON: "-"}, w)
+		ended <- errors.Join(err, w.Close())
+	}()
+	lines := bufio.NewScanner(r)
+	next := func() (d document) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("no line: %v", <-ended)
+		}
+		if err := json.Unmarshal(lines.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := next(); d.Version != 1 || d.Device != filepath.Base(path) || d.Seconds != 0 || len(d.Rows) != 0 {
+		t.Errorf("the first line is %+v", d)
+	}
+	blocktest.Command(t, "coreutils", "dd", "if="+path, "of=/dev/null", "bs=4k", "count=10", "iflag=direct")
+	last := document{}
+	for len(last.Rows) < 2 {
+		last = next()
+	}
+	cancel()
+	for lines.Scan() {
+		if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, row := range last.Rows {
+		if row.Op == "read" && row.Count != 10 {
+			t.Errorf("%s: %d reads, 10 were made", row.Stage, row.Count)
+		}
 	}
 }
 
