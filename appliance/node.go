@@ -33,6 +33,7 @@ type Node struct {
 	phase      phase        // sealed, unlocking, open, rotating, degraded
 	rehearsals *rehearsals  // would every drive open after a restart?
 	tokens     *tokens      // of remote clients
+	probes     *probes      // of block devices' latency
 	server     *rest.Server // the control interface
 
 	kick chan struct{} // look at the drives now
@@ -47,7 +48,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, state: s, kick: make(chan struct{}, 1), rehearsals: newRehearsals()}
+	n := &Node{cfg: cfg, log: cfg.Log, state: s, kick: make(chan struct{}, 1), rehearsals: newRehearsals(), probes: newProbes(cfg.Log)}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -143,8 +144,10 @@ func (n *Node) stopServing(served chan error, left int) error {
 	return err
 }
 
-// Close closes the drives, wipes the keys and gives the state folder back.
+// Close ends the probes, closes the drives, wipes the keys and gives the state
+// folder back.
 func (n *Node) Close() error {
+	n.probes.close()
 	return errors.Join(n.drives.close(), n.keys.close(), n.audit.Close(), n.state.close())
 }
 

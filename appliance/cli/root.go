@@ -56,6 +56,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.driveCommands()...)
 	root.AddCommand(a.nodeCommands()...)
 	root.AddCommand(a.keyringCommands()...)
+	root.AddCommand(a.probeCommands()...)
 	root.AddCommand(a.loginCommands()...)
 	return root
 }

@@ -32,6 +32,8 @@ type Node interface {
 	RevokeToken(context.Context, TokenSelect) error
 	ListTokens() TokenList
 
+	Prober
+
 	State() NodeState
 	Version() Version
 }

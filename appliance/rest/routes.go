@@ -57,6 +57,10 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/keyring/rescue-key", w, "keyring_rescue_key", largeBody, call(n.RescueFromBundle, func(b BundleRescue) string { return whatDrive(b.DriveSelect) })},
 		{"POST", "/v1/keyring/restore", w, "keyring_restore", largeBody, call(n.Restore, nil)},
 
+		{"POST", "/v1/probe/start", w, "probe_start", smallBody, call(n.StartProbe, whatProbe)},
+		{"GET", "/v1/probe/status", r, "", 0, get(n.Probes)},
+		{"POST", "/v1/probe/stop", w, "probe_stop", smallBody, call(n.StopProbe, whatProbe)},
+
 		{"GET", "/v1/session/tokens", r, "", 0, get(n.ListTokens)},
 		{"POST", "/v1/session/tokens", w, "token_create", smallBody, call(n.CreateToken, func(t NewToken) string { return "token " + t.Name })},
 		{"POST", "/v1/session/tokens/revoke", w, "token_revoke", smallBody, do(n.RevokeToken, func(t TokenSelect) string { return "token " + t.Name })},
