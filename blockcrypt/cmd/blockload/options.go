@@ -23,6 +23,7 @@ type load struct {
 	time   time.Duration
 	stages []string
 	rounds int
+	touch  bool
 }
 
 var stages = []string{"plain", "copy", "encrypt"}
@@ -39,6 +40,7 @@ func parse(args []string, stderr io.Writer) (*load, int) {
 	f.Int64Var(&l.size, "size", 0, "bytes of the target to use, from its start; 0 is all")
 	f.DurationVar(&l.time, "time", time.Second, "how long one run takes")
 	f.IntVar(&l.rounds, "rounds", 1, "runs of each stage, turn by turn in random order")
+	f.BoolVar(&l.touch, "touch", false, "use the data: change a byte of each 64 before a write, look at one after a read")
 	which := f.String("stages", "plain", "of plain, copy, encrypt (which formats the target as a volume)")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
