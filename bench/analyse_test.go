@@ -119,6 +119,7 @@ func TestJudgeRound(t *testing.T) {
 		{nil, meter{}, ""},
 		{nil, meter{steal: 2, total: 100}, ""},
 		{nil, meter{steal: 3, total: 100}, voidSteal},
+		{nil, meter{steal: 1, total: 4}, ""},
 		{nil, meter{total: 100, throttled: 1}, voidHeat},
 		{workload.ErrStopped, meter{total: 100}, voidIO},
 	} {

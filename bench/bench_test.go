@@ -46,7 +46,37 @@ func volume(t *testing.T, d blockdev.Device, key byte) *blockcrypt.Volume {
 }
 
 func plan(rounds int) Plan {
-	return Plan{Workloads: workload.Headline(), Rounds: rounds, Section: 10 * time.Millisecond, Warmup: time.Millisecond, Seed: 5}
+	return Plan{Workloads: workload.Headline(), Rounds: rounds, Section: 10 * time.Millisecond, Warmup: time.Millisecond, Seed: 5, meter: calm}
+}
+
+// calm is the real meter on a machine from which nothing is stolen.
+func calm() (meter, error) {
+	m, err := readMeter()
+	m.steal, m.throttled = 0, 0
+	return m, err
+}
+
+// stolen is a machine that loses every second tick.
+func stolen() (meter, error) {
+	m, err := readMeter()
+	m.steal = m.total / 2
+	return m, err
+}
+
+// TestRobbedHost: rounds that lost processor time count for nothing, and the
+// run says so.
+func TestRobbedHost(t *testing.T) {
+	s, _ := subject(t)
+	p := plan(1)
+	p.Workloads, p.Section, p.meter = p.Workloads[:1], 50*time.Millisecond, stolen
+	res, err := Run(t.Context(), p, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := res.Workloads[0]
+	if w.RoundsValid != 0 || w.RoundsVoid[voidSteal] != 2 || w.Ratio != nil || w.Verdict != stats.Unresolved {
+		t.Errorf("%d rounds valid, void %v, ratio %v, %q", w.RoundsValid, w.RoundsVoid, w.Ratio, w.Verdict)
+	}
 }
 
 func TestRun(t *testing.T) {

@@ -173,7 +173,7 @@ func (r *Round) judge(failed error, passed meter) {
 	switch {
 	case failed != nil:
 		r.Void, r.Why = voidIO, failed.Error()
-	case ok && share > stealLimit:
+	case ok && share > stealLimit && passed.steal > 1: // one tick may have begun before
 		r.Void, r.Why = voidSteal, fmt.Sprintf("%.1f %% of CPU time was stolen", 100*share)
 	case passed.throttled > 0:
 		r.Void, r.Why = voidHeat, fmt.Sprintf("the processor was slowed for heat %d times", passed.throttled)

@@ -74,6 +74,9 @@ func Run(ctx context.Context, plan Plan, subject Subject, watch func(Progress)) 
 }
 
 func newRunner(plan Plan, subject Subject, watch func(Progress)) (*runner, error) {
+	if plan.meter == nil {
+		plan.meter = readMeter
+	}
 	r := &runner{plan: plan, subject: subject, watch: watch, unit: 4096, pace: newPace(),
 		order: rand.New(rand.NewPCG(plan.Seed, 1)), rng: rand.New(rand.NewPCG(plan.Seed, 2))}
 	block, depth := 0, 1
@@ -132,7 +135,7 @@ func blankResult(plan Plan, subject Subject) (*Result, error) {
 			Seed: plan.Seed, RunID: binary.LittleEndian.Uint64(id[:]) >> 11, Rounds: plan.Rounds, BudgetSeconds: plan.Budget.Seconds(),
 			SectionSeconds: plan.Section.Seconds(), WarmupSeconds: plan.Warmup.Seconds(),
 			Level: stats.Level, Resamples: stats.Resamples,
-			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time while the clock runs; thermal throttling meanwhile", 100*stealLimit),
+			VoidRules: fmt.Sprintf("I/O error; steal over %.0f %% of CPU time, and over one clock tick, while the clock runs; thermal throttling meanwhile", 100*stealLimit),
 		},
 		NotMeasured: notMeasured(plan.Workloads),
 	}

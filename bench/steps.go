@@ -105,7 +105,7 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 			return err
 		}
 		defer func() { err = errors.Join(err, by.close()) }()
-		before, err := readMeter()
+		before, err := r.plan.meter()
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (r *runner) section(n, w, m int, source workload.Tag) (t turnOf, err error)
 		if err != nil {
 			return r.integrity(err, mode.name, work.ID, n)
 		}
-		after, err := readMeter()
+		after, err := r.plan.meter()
 		if err != nil {
 			return err
 		}

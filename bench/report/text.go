@@ -92,7 +92,7 @@ func (p *page) workload(w *bench.Workload) {
 	p.line("\n%s%s", p.bold(fmt.Sprintf("%-65s", title)), p.verdict(w.Verdict, string(w.Verdict)))
 	plain, enc := w.Modes[bench.Plain], w.Modes[bench.Encrypted]
 	if plain == nil || enc == nil {
-		p.line("  no valid round%s", void(w))
+		p.line("  no valid round; %s", void(w))
 		return
 	}
 	p.line("%s", p.dim(fmt.Sprintf(columns, "", "plain", "encrypted", "ratio", "95 % interval", "A/A", "line")))
