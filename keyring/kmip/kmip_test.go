@@ -277,7 +277,8 @@ func TestCertificates(t *testing.T) {
 
 func TestExpiryOfThree(t *testing.T) {
 	srv := keyringtest.NewServer(t)
-	at := func(days int) time.Time { return time.Now().AddDate(0, 0, days).Truncate(time.Second) }
+	now := time.Now() // once: a second may end in between
+	at := func(days int) time.Time { return now.AddDate(0, 0, days).Truncate(time.Second) }
 	srv.Present(t, keyringtest.Cert{Name: "kms", Server: true, NotAfter: at(5)})
 	cfg := srv.Config(t, "key-1")
 	cfg.Certs = srv.CA.Certs(t, keyringtest.Cert{NotAfter: at(20)})
@@ -297,7 +298,7 @@ func TestExpiryWhileRunning(t *testing.T) {
 		t.Run(whose, func(t *testing.T) {
 			t.Parallel()
 			srv := keyringtest.NewServer(t)
-			cfg, soon := srv.Config(t, "key-1"), time.Now().Add(3*time.Second)
+			cfg, soon := srv.Config(t, "key-1"), time.Now().Add(6*time.Second)
 			if whose == "server" {
 				srv.Present(t, keyringtest.Cert{Name: "kms", Server: true, NotAfter: soon})
 			} else {
@@ -420,5 +421,26 @@ func TestClosed(t *testing.T) {
 	s.Close()
 	if _, _, err := s.Fetch(t.Context()); !errors.Is(err, keyring.ErrClosed) {
 		t.Error(err)
+	}
+}
+
+// A node that has just moved to a key is not told that its KMS is away because
+// nobody has polled it yet.
+func TestCommitKnowsTheServer(t *testing.T) {
+	srv := keyringtest.NewServer(t)
+	s := open(t, srv.Config(t, "key-1"))
+	if h := s.Health(); h.Status != keyring.Unreachable {
+		t.Fatalf("before any call: %+v", h)
+	}
+	key, info, err := s.Prepare(t.Context(), keyring.NewKey{KeyID: "key-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer key.Close()
+	if err := s.Commit(t.Context(), info.Ref); err != nil {
+		t.Fatal(err)
+	}
+	if h := s.Health(); h.Status != keyring.Available || h.Detail != "" || h.ServerCertExpiry.IsZero() {
+		t.Errorf("after Commit: %+v", h)
 	}
 }

@@ -30,6 +30,7 @@ type Store struct {
 	mu       sync.Mutex // guards all below; never held while talking to the server
 	cfg      Config
 	prepared *keyring.Ref
+	answer   keyring.Health       // of the server when it gave the prepared key
 	fprint   keyring.ID           // of the current key when it was fetched last
 	worked   map[string]time.Time // by key ID: when the server had it in a usable state last
 	health   keyring.Health
@@ -143,13 +144,13 @@ func (s *Store) Prepare(ctx context.Context, want keyring.NewKey) (*keyring.Mast
 	}
 	cfg := s.Config()
 	cfg.KeyID = want.KeyID
-	key, info, _, err := s.visit(ctx, cfg, false)
+	key, info, seen, err := s.visit(ctx, cfg, false)
 	if err != nil {
 		return nil, keyring.KeyInfo{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.prepared = &info.Ref
+	s.prepared, s.answer = &info.Ref, healthOf(seen, nil)
 	return key, info, nil
 }
 
@@ -168,6 +169,9 @@ func (s *Store) Commit(_ context.Context, ref keyring.Ref) error {
 	defer s.mu.Unlock()
 	if s.cfg.KeyID != ref.KeyID {
 		s.cfg.Created = time.Now().UTC()
+	}
+	if s.prepared != nil && *s.prepared == ref {
+		s.health = s.answer // what is known of this key; the next poll may be half a minute away
 	}
 	s.cfg.KeyID, s.fprint, s.prepared = ref.KeyID, ref.ID, nil
 	return nil
@@ -235,15 +239,20 @@ func (s *Store) note(cfg Config, seen expiries, err error) {
 	if cfg.KeyID != s.cfg.KeyID {
 		return
 	}
+	h := healthOf(seen, err)
+	if seen.server.IsZero() { // no handshake this time: what is known still holds
+		h.ServerCertExpiry = s.health.ServerCertExpiry
+	}
+	s.health = h
+}
+
+func healthOf(seen expiries, err error) keyring.Health {
 	h := keyring.Health{Status: keyring.StatusOf(keyring.KMS, err), Time: time.Now()}
 	if err != nil {
 		h.Detail = err.Error()
 	}
 	h.ClientCertExpiry, h.CACertExpiry, h.ServerCertExpiry = seen.client, seen.ca, seen.server
-	if seen.server.IsZero() { // no handshake this time: what is known still holds
-		h.ServerCertExpiry = s.health.ServerCertExpiry
-	}
-	s.health = h
+	return h
 }
 
 // Close makes every later call fail with keyring.ErrClosed.
