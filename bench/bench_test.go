@@ -321,7 +321,7 @@ func TestBudget(t *testing.T) {
 	took := res.Finished.Sub(res.Started)
 	switch res.Method.Ended {
 	case EndedBudget: // a drive in memory on a busy host is too noisy for 1 %
-		if took < p.Budget || w.RoundsValid <= 5 {
+		if took < p.Budget-100*time.Millisecond || w.RoundsValid <= 5 { // the budget runs from before Started
 			t.Errorf("ended for the budget after %v and %d rounds", took, w.RoundsValid)
 		}
 	case EndedNarrow:

@@ -17,16 +17,32 @@ import (
 
 // After a fetch the process holds the key once, in its locked buffer: the
 // decoder's copy is wiped and the TLS record buffer overwritten. The server
-// is another process, so that none of this is its copy.
+// is another process, so that none of this is its copy. A stack that the
+// runtime moves at the wrong moment leaves a copy that nobody can wipe
+// (keyring.MasterKey says so): of three keys one must show none, while what is
+// not wiped shows with every key.
 func TestOneCopyInMemory(t *testing.T) {
 	p := keyringtest.StartPyKMIP(t, serverCert)
+	for range 3 {
+		held, left := copiesOfNewKey(t, p)
+		if held == 1 && left == 0 {
+			return
+		}
+		t.Logf("%d copies of the key in memory, want 1; %d after Close, want 0", held, left)
+	}
+	t.Error("copies of every key were left in memory")
+}
+
+// copiesOfNewKey fetches a key that was never fetched before and counts it in
+// memory, while it is open and after Close.
+func copiesOfNewKey(t *testing.T, p *keyringtest.PyKMIP) (held, left int) {
+	t.Helper()
 	node := keyringtest.Cert{Name: "node"}
 	id, err := kmip.CreateKey(t.Context(), p.Config(t, "", node), "master")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, p.Config(t, id, node))
-	key, _, err := s.Fetch(t.Context())
+	key, _, err := open(t, p.Config(t, id, node)).Fetch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +55,10 @@ func TestOneCopyInMemory(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if n := copies(t, &masked); n != 1 {
-		t.Errorf("%d copies of the key in memory, want 1", n)
-	}
+	held = copies(t, &masked)
 	key.Close()
 	runtime.GC()
-	if n := copies(t, &masked); n != 0 {
-		t.Errorf("%d copies of the key in memory after Close", n)
-	}
+	return held, copies(t, &masked)
 }
 
 func copies(t *testing.T, masked *[keyring.KeySize]byte) int {
