@@ -109,7 +109,10 @@ func (t *Target) open(path string, o Options) error {
 	t.Raw = &limited{Device: dev, info: limit(dev.Info(), t.Identity.Path, size)}
 	t.Span = (size - DataOffset) / Grain * Grain
 	if o.State != "" {
-		t.Volume, err = openVolume(t.Raw, o.State)
+		// On the whole drive: the header says how large it was, and a drive
+		// that ends at Size would be refused as truncated. Span is the limit.
+		whole := &limited{Device: dev, info: limit(dev.Info(), t.Identity.Path, dev.Info().Size)}
+		t.Volume, err = openVolume(whole, o.State)
 		t.kept = true
 	} else {
 		t.Volume, err = formatVolume(t.Raw)

@@ -289,7 +289,7 @@ func TestState(t *testing.T) {
 	if err := store.Create(); err != nil {
 		t.Fatal(err)
 	}
-	path := blocktest.File(t, "", size)
+	path := blocktest.File(t, "", size+8<<20) // a drive is larger than what a run uses
 	formatUnder(t, store, path)
 	header := func() [32]byte {
 		b, err := os.ReadFile(path)
@@ -302,7 +302,7 @@ func TestState(t *testing.T) {
 	if _, err := Open(Options{Path: path, State: state}); !errors.Is(err, ErrHoldsData) {
 		t.Errorf("a volume was not taken for data: %v", err)
 	}
-	use(t, Options{Path: path, State: state, Erases: path})
+	use(t, Options{Path: path, State: state, Erases: path, Size: size})
 	if header() != before {
 		t.Error("the header has changed")
 	}
