@@ -17,10 +17,10 @@ import (
 
 // After a fetch the process holds the key once, in its locked buffer: the
 // decoder's copy is wiped and the TLS record buffer overwritten. The server
-// is another process, so that none of this is its copy. A stack that the
-// runtime moves at the wrong moment leaves a copy that nobody can wipe
-// (keyring.MasterKey says so): of three keys one must show none, while what is
-// not wiped shows with every key.
+// is another process, so that none of this is its copy. Once in many runs a
+// second copy was found that was gone after Close; its cause is not known. So
+// one of three keys must show no other copy: what is not wiped shows with
+// every key.
 func TestOneCopyInMemory(t *testing.T) {
 	p := keyringtest.StartPyKMIP(t, serverCert)
 	for range 3 {
