@@ -26,7 +26,10 @@ type fake struct {
 	cqes  []cqe
 	done  []cqe // carried out, not yet in the ring
 
-	count  int
+	count  int // submissions carried out
+	yields int
+	sleeps int                               // enters that wait
+	late   int                               // yields before which nothing that is done can be had
 	refuse func() unix.Errno                 // what enter answers, 0 to go on
 	fault  func(n int, s *sqe) (int32, bool) // what submission n answers without being carried out
 	short  func(n int) int                   // how much of n bytes are moved
@@ -67,20 +70,33 @@ func (f *fake) enter(submit, wait, _ uint32, _ bool) (int, unix.Errno) {
 		f.count++
 	}
 	f.rng.Shuffle(len(f.done), func(i, j int) { f.done[i], f.done[j] = f.done[j], f.done[i] })
-	for len(f.done) > 0 && (int(f.words[3]-f.words[2]) < int(wait) || f.rng.IntN(3) > 0) {
+	if wait > 0 {
+		f.sleeps++
+	}
+	for len(f.done) > 0 && (int(f.words[3]-f.words[2]) < int(wait) || f.yields >= f.late && f.rng.IntN(3) > 0) {
 		f.cqes[f.words[3]&f.ring.cqMask] = f.done[0]
 		f.words[3]++
 		f.done = f.done[1:]
 	}
-	*f.ring.sqFlags = 0
-	if len(f.done) > 0 {
-		*f.ring.sqFlags = sqTaskrun
-	}
+	f.tell()
 	if int(f.words[3]-f.words[2]) < int(wait) {
 		f.t.Errorf("a wait for %d completions would never end: %d ready, none in flight", wait, f.words[3]-f.words[2])
 		return taken, unix.EDEADLK
 	}
 	return taken, 0
+}
+
+func (f *fake) yield() {
+	f.yields++
+	f.tell()
+}
+
+// tell raises the flag while completions wait for an enter.
+func (f *fake) tell() {
+	*f.ring.sqFlags = 0
+	if len(f.done) > 0 && f.yields >= f.late {
+		*f.ring.sqFlags = sqTaskrun
+	}
 }
 
 func (f *fake) carryOut(s *sqe) int32 {
@@ -155,6 +171,7 @@ type fakeDevice struct {
 	t      testing.TB
 	node   *osdev.Node
 	shape  func(*fake)
+	look   int64 // ns
 	closed bool
 }
 
@@ -163,7 +180,7 @@ func newFakeDevice(t testing.TB, shape func(*fake)) *fakeDevice {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fakeDevice{t: t, node: n, shape: shape}
+	return &fakeDevice{t: t, node: n, shape: shape, look: pollTime}
 }
 
 func (d *fakeDevice) Info() blockdev.Info { return d.node.Info }
@@ -179,7 +196,7 @@ func (d *fakeDevice) OpenQueue(o blockdev.QueueOptions) (blockdev.Queue, error) 
 	}
 	f := newFake(d.t, d.node.FD, o.Depth)
 	d.shape(f)
-	q := &queue{node: d.node, o: o, ring: f.ring}
+	q := &queue{node: d.node, o: o, ring: f.ring, look: d.look}
 	q.makePlaces()
 	return q, nil
 }

@@ -23,8 +23,11 @@ type queue struct {
 	fixed  bool     // o.Buffers is registered
 	base   uintptr  // where o.Buffers starts
 	seq    uint64
+	weight int64 // of all in flight; see weight
 	since  int64 // when the kernel was last entered to wait; see Stamps
 	short  bool  // the last wait was short, so the next will be
+	look   int64 // pollTime, but in tests
+	patience
 	broken error // what the ring failed with for good
 	closed bool
 }
@@ -41,7 +44,7 @@ func newQueue(d *device, o blockdev.QueueOptions) (*queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{node: d.node, nvme: d.nvme, o: o, ring: r}
+	q := &queue{node: d.node, nvme: d.nvme, o: o, ring: r, look: pollTime}
 	if err := q.registerFile(); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
@@ -118,6 +121,7 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 		r.Slot = q.o.SlotBase + i
 		r.Err = q.o.Check(r, &q.node.Info)
 		q.places[i].begin(r)
+		q.weight += weight(r)
 		if r.Err != nil || q.here(r) {
 			r.Stamps.Issued, r.Stamps.Completed = now, blockdev.Now()
 			q.ready = append(q.ready, i)
@@ -174,13 +178,16 @@ func (q *queue) exchange(least int) (later bool, err error) {
 	if q.broken != nil {
 		return false, nil // all is answered
 	}
-	wait := max(least-len(q.ready)-int(q.ring.ready()), 0)
+	wait := max(least-len(q.ready), 0) // for so many in the ring, counting those that are there
+	if wait <= int(q.ring.ready()) {
+		wait = 0
+	}
 	if q.ring.pending == 0 && wait == 0 && !q.ring.waiting() {
 		return false, nil
 	}
 	q.since = blockdev.Now()
 	q.stampIssued()
-	switch err := q.ring.enter(uint32(wait), q.short || wait == 0); err {
+	switch err := q.wait(uint32(wait)); err {
 	case nil:
 	case unix.EINTR, unix.EAGAIN, unix.EBUSY:
 		// A signal, no memory for a request just now, or completions to be
@@ -254,6 +261,7 @@ func (q *queue) collect(done []*blockdev.Request) (n int) {
 func (q *queue) release(i uint16, now int64) *blockdev.Request {
 	r := q.places[i].r
 	r.Stamps.Reaped = now
+	q.weight -= weight(r)
 	q.places[i].r = nil
 	q.free = append(q.free, i)
 	return r

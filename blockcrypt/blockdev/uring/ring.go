@@ -16,6 +16,8 @@ type kernel interface {
 	// for wait completions, and returns how many it took. short says that
 	// the wait will be.
 	enter(submit, wait, flags uint32, short bool) (int, unix.Errno)
+	// yield is sched_yield(2).
+	yield()
 }
 
 // ring is a submission and a completion queue shared with the kernel. It
@@ -152,8 +154,8 @@ func (r *ring) waiting() bool {
 // with 8 at a time 60,000, with 4 or 1 62,000 at more CPU.
 const handful = 8
 
-// enter hands pending submissions over and waits until wait completions are
-// in the ring. EINTR, EAGAIN and EBUSY are for the caller to try again.
+// enter hands pending submissions over and waits until there are wait
+// completions in the ring, those included that are there already. EINTR, EAGAIN and EBUSY are for the caller to try again.
 func (r *ring) enter(wait uint32, short bool) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	for r.pending > handful {
