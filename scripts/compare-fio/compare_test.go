@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,8 +57,8 @@ func TestRefuses(t *testing.T) {
 
 func TestParseFio(t *testing.T) {
 	const good = `note: something
-{"jobs":[{"error":0,"read":{"iops":100.5,"lat_ns":{"percentile":{"50.000000":12000}}},"write":{"iops":0}}]}`
-	if s, err := parseFio([]byte(good), false); err != nil || s.iops != 100.5 || s.p50 != 12 {
+{"jobs":[{"error":0,"usr_cpu":1.5,"sys_cpu":8.5,"read":{"iops":100.5,"lat_ns":{"percentile":{"50.000000":12000}}},"write":{"iops":0}}]}`
+	if s, err := parseFio([]byte(good), false); err != nil || s.iops != 100.5 || s.p50 != 12 || math.Abs(s.cpu-1e5/100.5) > 1e-9 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for _, bad := range []string{"", "{", `{"jobs":[]}`, `{"jobs":[{"error":5}]}`, `{"jobs":[{"error":0}]}`} {

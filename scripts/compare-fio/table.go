@@ -10,20 +10,22 @@ import (
 
 func table(w io.Writer, all []*series, seed uint64) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "job\tours\tfio\tours IOPS\tfio IOPS\tratio\t95 % interval\tspread\tours p50 us\tfio p50 us\t")
+	fmt.Fprintln(t, "job\tours\tfio\tours IOPS\tfio IOPS\tratio\t95 % interval\tspread\tours p50 us\tfio p50 us\tours CPU us\tfio CPU us\t")
 	for _, s := range all {
 		ratios := s.ratios()
 		low, high := interval(ratios, seed)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%.0f\t%.3f\t%.3f to %.3f\t%.3f to %.3f\t%.1f\t%.1f\t\n",
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%.0f\t%.3f\t%.3f to %.3f\t%.3f to %.3f\t%.1f\t%.1f\t%.1f\t%.1f\t\n",
 			s.name, s.pair.ours, s.pair.fio, median(field(s.ours, iops)), median(field(s.fio, iops)),
 			median(ratios), low, high, slices.Min(ratios), slices.Max(ratios),
-			median(field(s.ours, p50)), median(field(s.fio, p50)))
+			median(field(s.ours, p50)), median(field(s.fio, p50)),
+			median(field(s.ours, cpu)), median(field(s.fio, cpu)))
 	}
 	_ = t.Flush() // the terminal is gone: nobody to tell
 }
 
 func iops(s sample) float64 { return s.iops }
 func p50(s sample) float64  { return s.p50 }
+func cpu(s sample) float64  { return s.cpu }
 
 func field(list []sample, of func(sample) float64) []float64 {
 	out := make([]float64, len(list))

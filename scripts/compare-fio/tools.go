@@ -12,7 +12,7 @@ import (
 )
 
 // sample is one run of one side.
-type sample struct{ iops, p50 float64 } // per second, microseconds
+type sample struct{ iops, p50, cpu float64 } // per second, microseconds, microseconds per I/O
 
 type runner func(ctx context.Context, target string, j job, engine string) (sample, error)
 
@@ -35,11 +35,12 @@ func ours(path string, o *options) runner {
 		var r struct {
 			IOPS float64 `json:"iops"`
 			P50  float64 `json:"p50_us"`
+			CPU  float64 `json:"cpu_us_per_io"`
 		}
 		if err := json.Unmarshal(out, &r); err != nil {
 			return sample{}, fmt.Errorf("blockload's answer: %w", err)
 		}
-		return sample{r.IOPS, r.P50}, nil
+		return sample{r.IOPS, r.P50, r.CPU}, nil
 	}
 }
 
@@ -76,9 +77,11 @@ func parseFio(out []byte, write bool) (sample, error) {
 	}
 	var r struct {
 		Jobs []struct {
-			Error int  `json:"error"`
-			Read  side `json:"read"`
-			Write side `json:"write"`
+			Error int     `json:"error"`
+			User  float64 `json:"usr_cpu"` // percent of the run
+			Sys   float64 `json:"sys_cpu"`
+			Read  side    `json:"read"`
+			Write side    `json:"write"`
 		} `json:"jobs"`
 	}
 	if i := bytes.IndexByte(out, '{'); i > 0 {
@@ -97,7 +100,8 @@ func parseFio(out []byte, write bool) (sample, error) {
 	if s.IOPS <= 0 {
 		return sample{}, fmt.Errorf("fio's answer: no I/O done")
 	}
-	return sample{s.IOPS, s.Lat.Percentile["50.000000"] / 1e3}, nil
+	cpu := (r.Jobs[0].User + r.Jobs[0].Sys) / 100 * 1e6 / s.IOPS
+	return sample{s.IOPS, s.Lat.Percentile["50.000000"] / 1e3, cpu}, nil
 }
 
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
