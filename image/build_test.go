@@ -13,12 +13,11 @@ import (
 
 func pinned(t *testing.T) *kernel.Kernel {
 	t.Helper()
-	opt := FromEnvironment(os.Stderr)
-	var err error
-	if opt.Lock, err = kernel.Pinned(); err != nil {
+	lock, err := kernel.Pinned()
+	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := kernel.Open(t.Context(), opt)
+	k, err := kernel.Open(t.Context(), FromEnvironment(lock, os.Stderr))
 	if err != nil {
 		t.Fatal(err)
 	}

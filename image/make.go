@@ -11,16 +11,31 @@ import (
 	"sealbay/image/kernel"
 )
 
-// Make builds the default image into out with the kernel that opt asks for.
-func Make(ctx context.Context, out string, opt kernel.Options) error {
-	if err := ignored(out); err != nil {
-		return err
-	}
+// Make builds the box's image into out, and tells the builder on w what goes on.
+func Make(ctx context.Context, out string, w io.Writer) error {
 	spec, err := Default()
 	if err != nil {
 		return err
 	}
-	if opt.Lock, err = kernel.Pinned(); err != nil {
+	lock, err := kernel.Pinned()
+	if err != nil {
+		return err
+	}
+	return build(ctx, out, spec, FromEnvironment(lock, w))
+}
+
+// MakeOldest builds an image of the oldest kernel that the eBPF probes
+// promise to work on, with what a test needs there and no more.
+func MakeOldest(ctx context.Context, out string, w io.Writer) error {
+	lock, err := kernel.Oldest()
+	if err != nil {
+		return err
+	}
+	return build(ctx, out, bare(), FromEnvironment(lock, w))
+}
+
+func build(ctx context.Context, out string, spec Spec, opt kernel.Options) error {
+	if err := ignored(out); err != nil {
 		return err
 	}
 	k, err := kernel.Open(ctx, opt)
@@ -31,10 +46,10 @@ func Make(ctx context.Context, out string, opt kernel.Options) error {
 	return Build(ctx, spec, k, out)
 }
 
-// FromEnvironment takes the kernel's whereabouts from KERNEL_DEB,
-// KERNEL_MIRROR and SEALBAY_CACHE (the user's cache folder if unset), and
-// tells the builder on w what goes on.
-func FromEnvironment(w io.Writer) kernel.Options {
+// FromEnvironment takes the kernel's whereabouts from KERNEL_DEB (or what the
+// lock calls it), KERNEL_MIRROR and SEALBAY_CACHE (the user's cache folder if
+// unset), and tells the builder on w what goes on.
+func FromEnvironment(lock kernel.Lock, w io.Writer) kernel.Options {
 	cache := os.Getenv("SEALBAY_CACHE")
 	if dir, err := os.UserCacheDir(); cache == "" && err == nil {
 		cache = filepath.Join(dir, "sealbay")
@@ -42,7 +57,7 @@ func FromEnvironment(w io.Writer) kernel.Options {
 		cache = filepath.Join(os.TempDir(), "sealbay-cache")
 	}
 	return kernel.Options{
-		Cache: cache, Deb: os.Getenv("KERNEL_DEB"), Mirror: os.Getenv("KERNEL_MIRROR"),
+		Lock: lock, Cache: cache, Deb: os.Getenv(lock.DebVariable()), Mirror: os.Getenv("KERNEL_MIRROR"),
 		Log: func(format string, args ...any) { fmt.Fprintf(w, "image: "+format+"\n", args...) },
 	}
 }

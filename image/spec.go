@@ -42,6 +42,15 @@ var uroot = []string{"cat", "dd", "df", "dmesg", "gosh", "hexdump", "ip", "ls", 
 //go:embed jobs/*.job
 var jobs embed.FS
 
+// bare boots and runs a test on the drives of scripts/vmrun.
+func bare() Spec {
+	return Spec{
+		Modules:  []string{"virtio_pci", "virtio_console", "virtio_rng", "virtio_blk", "nvme", "ahci", "sd_mod", "crc32c_generic", "crc_t10dif"},
+		Programs: map[string]string{"sealbay/appliance/cmd/init": "/init"},
+		Files:    []initramfs.File{{Name: "/sbin/modprobe", Target: "/init"}},
+	}
+}
+
 // Default is the appliance.
 func Default() (Spec, error) {
 	s := Spec{

@@ -14,9 +14,12 @@ import (
 	"strings"
 )
 
-// genericKernel matches Debian's generic 6.12 packages of any Debian release:
-// no cloud, no rt flavour, no debug symbols.
-const genericKernel = `^linux-image-6[.]12[.][0-9.]+[+]deb[0-9.]+-amd64$`
+// genericKernel matches Debian's generic packages of a series, those of
+// backports or of newer releases (+deb12) and those of Debian 12 itself (-56): no
+// cloud, no rt flavour, no debug symbols.
+func genericKernel(series string) string {
+	return `^linux-image-` + regexp.QuoteMeta(series) + `[.][0-9.]+([+]deb[0-9.]+|-[0-9]+)-amd64$`
+}
 
 // aptHas says whether apt's index holds exactly this package.
 func aptHas(ctx context.Context, l Lock) bool {
@@ -26,19 +29,19 @@ func aptHas(ctx context.Context, l Lock) bool {
 	})
 }
 
-// aptNewest returns the newest generic 6.12 kernel that apt's signed index
-// offers.
-func aptNewest(ctx context.Context) (Lock, error) {
-	out, err := exec.CommandContext(ctx, "apt-cache", "search", "--names-only", genericKernel).Output()
+// aptNewest returns the newest generic kernel of a series that apt's signed
+// index offers.
+func aptNewest(ctx context.Context, series string) (Lock, error) {
+	out, err := exec.CommandContext(ctx, "apt-cache", "search", "--names-only", genericKernel(series)).Output()
 	if err != nil {
-		return Lock{}, fmt.Errorf("asking apt for a 6.12 kernel: %w", err)
+		return Lock{}, fmt.Errorf("asking apt for a %s kernel: %w", series, err)
 	}
 	var names []string
 	for line := range strings.Lines(string(out)) {
 		names = append(names, strings.Fields(line)[0])
 	}
 	if len(names) == 0 {
-		return Lock{}, errors.New("apt offers no generic 6.12 kernel: run scripts/setup.sh")
+		return Lock{}, fmt.Errorf("apt offers no generic %s kernel: run scripts/setup.sh", series)
 	}
 	out, err = exec.CommandContext(ctx, "apt-cache", append([]string{"show"}, names...)...).Output()
 	if err != nil {
@@ -50,7 +53,7 @@ func aptNewest(ctx context.Context) (Lock, error) {
 // newest picks the highest version.
 func newest(found []Lock) (Lock, error) {
 	if len(found) == 0 {
-		return Lock{}, errors.New("apt names 6.12 kernels but offers none to download")
+		return Lock{}, errors.New("apt names such kernels but offers none to download")
 	}
 	return slices.MaxFunc(found, func(a, b Lock) int {
 		return cmp.Or(slices.Compare(numbers(a.Package), numbers(b.Package)), slices.Compare(numbers(a.Version), numbers(b.Version)))

@@ -154,7 +154,7 @@ func (x *unpacker) entry(h *tar.Header, r io.Reader) error {
 		return nil
 	}
 	_, path, _ := strings.Cut(inModules, "/")
-	if path == "modules.builtin" || strings.HasSuffix(path, ".ko.xz") {
+	if path == "modules.builtin" || strings.HasSuffix(strings.TrimSuffix(path, ".xz"), ".ko") {
 		return x.write(filepath.Join("modules", path), r)
 	}
 	return nil

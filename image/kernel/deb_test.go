@@ -43,7 +43,8 @@ func tinyKernel(t *testing.T) string {
 		"boot/config-1.2-amd64":                       "not wanted",
 		"lib/modules/1.2-amd64/modules.builtin":       "kernel/a/built-in.ko\n",
 		"lib/modules/1.2-amd64/kernel/fs/my-fs.ko.xz": "module",
-		"lib/modules/1.2-amd64/kernel/fs/other.ko":    "not wanted",
+		"lib/modules/1.2-amd64/kernel/fs/plain.ko":    "module",
+		"lib/modules/1.2-amd64/kernel/fs/other.o":     "not wanted",
 		"usr/share/doc/linux-image-test/changelog.gz": "not wanted",
 	})
 }
@@ -59,7 +60,7 @@ func TestUnpack(t *testing.T) {
 	if data, err := os.ReadFile(k.Image); err != nil || string(data) != "kernel" {
 		t.Errorf("kernel: %q, %v", data, err)
 	}
-	if len(k.Modules.paths) != 1 || k.Modules.paths["my_fs"] != "kernel/fs/my-fs.ko.xz" || !k.Modules.builtin["built_in"] {
+	if len(k.Modules.paths) != 2 || k.Modules.paths["my_fs"] != "kernel/fs/my-fs.ko.xz" || k.Modules.paths["plain"] != "kernel/fs/plain.ko" || !k.Modules.builtin["built_in"] {
 		t.Errorf("%+v", k.Modules)
 	}
 	if s, err := k.Modules.Select([]string{"built-in"}); err != nil || len(s) != 0 {
@@ -68,8 +69,11 @@ func TestUnpack(t *testing.T) {
 	if _, err := k.Modules.Select([]string{"nonesuch"}); err == nil || !strings.Contains(err.Error(), "module nonesuch is not in the kernel package") {
 		t.Errorf("an unknown module: %v", err)
 	}
-	if _, err := k.Modules.Select([]string{"my-fs"}); err == nil || !strings.Contains(err.Error(), "my-fs.ko.xz") {
-		t.Errorf("a module that is none: %v", err)
+	for _, name := range []string{"my-fs.ko.xz", "plain.ko"} {
+		module, _, _ := strings.Cut(name, ".")
+		if _, err := k.Modules.Select([]string{module}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s, which is no module: %v", name, err)
+		}
 	}
 }
 

@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// resolve returns the package to fetch: the pinned one, or the newest 6.12 of
-// apt's signed index when the archive no longer has that.
+// resolve returns the package to fetch: the pinned one, or the newest of its series
+// in apt's signed index when the archive no longer has that.
 func resolve(ctx context.Context, opt Options) (Lock, error) {
 	if opt.Mirror != "" || aptHas(ctx, opt.Lock) {
 		return opt.Lock, nil
 	}
-	newest, err := aptNewest(ctx)
+	newest, err := aptNewest(ctx, opt.Lock.Series())
 	if err != nil {
-		return Lock{}, fmt.Errorf("%s %s: %w (or set KERNEL_DEB=path or KERNEL_MIRROR=url)", opt.Lock.Package, opt.Lock.Version, err)
+		return Lock{}, fmt.Errorf("%s %s: %w (or set %s=path or KERNEL_MIRROR=url)", opt.Lock.Package, opt.Lock.Version, err, opt.Lock.DebVariable())
 	}
-	opt.Log("%s %s is gone from the archive: using %s %s of apt's signed index instead; image/kernel/kernel.lock wants an update",
-		opt.Lock.Package, opt.Lock.Version, newest.Package, newest.Version)
+	opt.Log("%s %s is gone from the archive: using %s %s of apt's signed index instead; image/kernel/%s wants an update",
+		opt.Lock.Package, opt.Lock.Version, newest.Package, newest.Version, opt.Lock.File)
 	return newest, nil
 }
 

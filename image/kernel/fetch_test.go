@@ -125,7 +125,7 @@ func fakeApt(t *testing.T, search, show string) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncase \"$1 $2\" in\n" +
 		"search*) cat '" + dir + "/search' ;;\n" +
-		"'show linux-image-old=1') echo 'E: No packages found' >&2; exit 100 ;;\n" +
+		"'show linux-image-6.12.1-old=1') echo 'E: No packages found' >&2; exit 100 ;;\n" +
 		"show*) cat '" + dir + "/show' ;;\nesac\n"
 	for name, text := range map[string]string{"apt-cache": script, "search": search, "show": show} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
@@ -138,31 +138,45 @@ func fakeApt(t *testing.T, search, show string) {
 func TestPinnedIsGone(t *testing.T) {
 	fakeApt(t, "linux-image-6.12.9+deb12-amd64 - Linux\nlinux-image-6.12.73+deb12-amd64 - Linux\n", indexText)
 	var s said
-	got, err := resolve(t.Context(), Options{Lock: Lock{Package: "linux-image-old", Version: "1"}, Log: s.log})
-	want := Lock{"linux-image-6.12.73+deb12-amd64", "6.12.73-1", "linux-signed-amd64 (6.12.73+1)", "pool/b.deb", 200, strings.Repeat("b", 64)}
+	got, err := resolve(t.Context(), Options{Lock: Lock{Package: "linux-image-6.12.1-old", Version: "1", File: "some.lock"}, Log: s.log})
+	want := Lock{"linux-image-6.12.73+deb12-amd64", "6.12.73-1", "linux-signed-amd64 (6.12.73+1)", "pool/b.deb", 200, strings.Repeat("b", 64), ""}
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if !strings.Contains(s.String(), "linux-image-old 1 is gone from the archive: using linux-image-6.12.73+deb12-amd64") {
+	if !strings.Contains(s.String(), "linux-image-6.12.1-old 1 is gone from the archive: using linux-image-6.12.73+deb12-amd64") ||
+		!strings.Contains(s.String(), "image/kernel/some.lock wants an update") {
 		t.Errorf("said %q", s.String())
 	}
 }
 
 func TestNoKernelAtAll(t *testing.T) {
 	fakeApt(t, "", "")
-	_, err := resolve(t.Context(), Options{Lock: Lock{Package: "linux-image-old", Version: "1"}})
-	if err == nil || !strings.Contains(err.Error(), "KERNEL_DEB=path") || !strings.Contains(err.Error(), "scripts/setup.sh") {
+	_, err := resolve(t.Context(), Options{Lock: Lock{Package: "linux-image-6.12.1-old", Version: "1"}})
+	if err == nil || !strings.Contains(err.Error(), "KERNEL_DEB=path") || !strings.Contains(err.Error(), "no generic 6.12 kernel: run scripts/setup.sh") {
 		t.Errorf("%v: want the remedies named", err)
 	}
 }
 
-// TestAptOffersAKernel asks the real apt of this machine.
-func TestAptOffersAKernel(t *testing.T) {
-	l, err := aptNewest(t.Context())
+// TestAptOffersKernels asks the real apt of this machine.
+func TestAptOffersKernels(t *testing.T) {
+	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(l.Package, "linux-image-6.12.") || !aptHas(t.Context(), l) {
-		t.Errorf("%+v", l)
+	for _, pinned := range []func() (Lock, error){Pinned, Oldest} {
+		want, err := pinned()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want.Series() == "6.1" && !strings.Contains(string(release), "VERSION_CODENAME=bookworm\n") {
+			t.Skip("the 6.1 kernel is Debian 12's, and this is not Debian 12")
+		}
+		l, err := aptNewest(t.Context(), want.Series())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Series() != want.Series() || !aptHas(t.Context(), l) {
+			t.Errorf("%+v", l)
+		}
 	}
 }

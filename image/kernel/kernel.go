@@ -1,5 +1,5 @@
 // Package kernel fetches Debian's generic kernel package, checks it against
-// kernel.lock, unpacks it and says which module needs which.
+// its lock (kernel.lock is the box's), unpacks it and says which module needs which.
 //
 // Nothing of it is committed: the package comes from the machine's own apt, or
 // from the file or mirror that the builder names, and is kept unpacked in a
@@ -28,7 +28,7 @@ type Kernel struct {
 type Options struct {
 	Lock   Lock                 // the wanted package
 	Cache  string               // folder that keeps unpacked packages
-	Deb    string               // KERNEL_DEB: a package file to use whatever the lock says
+	Deb    string               // KERNEL_DEB (Lock.DebVariable): a package file to use whatever the lock says
 	Mirror string               // KERNEL_MIRROR: base URL of a Debian mirror
 	Log    func(string, ...any) // told what a builder should know
 }
@@ -68,10 +68,10 @@ func Open(ctx context.Context, opt Options) (*Kernel, error) {
 func openDeb(ctx context.Context, opt Options) (*Kernel, error) {
 	sum, err := fileSHA256(opt.Deb)
 	if err != nil {
-		return nil, fmt.Errorf("KERNEL_DEB: %w", err)
+		return nil, fmt.Errorf("%s: %w", opt.Lock.DebVariable(), err)
 	}
 	if sum != opt.Lock.SHA256 {
-		opt.Log("KERNEL_DEB=%s is not the pinned %s (its sha256 is %s): used because you named it", opt.Deb, opt.Lock.Package, sum)
+		opt.Log("%s=%s is not the pinned %s (its sha256 is %s): used because you named it", opt.Lock.DebVariable(), opt.Deb, opt.Lock.Package, sum)
 	}
 	dir := filepath.Join(opt.Cache, "kernel", "deb_"+sum[:16])
 	if exists(dir) {

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -16,18 +17,50 @@ type Lock struct {
 	Path    string // below the root of a Debian mirror
 	Size    int64  // bytes
 	SHA256  string // of the package file, lower-case hex
+	File    string // the lock file that named it, "" for none
 }
 
-//go:embed kernel.lock
-var lockFile string
+const (
+	boxFile    = "kernel.lock"
+	oldestFile = "kernel-6.1.lock"
+)
 
-// Pinned returns the kernel that kernel.lock names.
-func Pinned() (Lock, error) { return ParseLock("kernel.lock", lockFile) }
+//go:embed kernel.lock
+var boxLock string
+
+//go:embed kernel-6.1.lock
+var oldestLock string
+
+// Pinned returns the box's kernel, which kernel.lock names.
+func Pinned() (Lock, error) { return ParseLock(boxFile, boxLock) }
+
+// Oldest returns the oldest kernel that the eBPF probes promise to work on.
+// It is for tests.
+func Oldest() (Lock, error) { return ParseLock(oldestFile, oldestLock) }
+
+var seriesOf = regexp.MustCompile(`^linux-image-([0-9]+[.][0-9]+)[.]`)
+
+// Series is the first two numbers of the kernel's version, as in "6.12".
+func (l Lock) Series() string {
+	if m := seriesOf.FindStringSubmatch(l.Package); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// DebVariable names the environment variable by which a builder gives a
+// package file to use instead. The box's has the plain name.
+func (l Lock) DebVariable() string {
+	if l.File == oldestFile {
+		return "KERNEL_DEB_" + strings.ReplaceAll(l.Series(), ".", "_")
+	}
+	return "KERNEL_DEB"
+}
 
 // ParseLock reads lines of "key value", '#' starting a comment line; name is
 // the file's, for errors.
 func ParseLock(name, text string) (Lock, error) {
-	var l Lock
+	l := Lock{File: name}
 	fields := map[string]*string{
 		"package": &l.Package, "version": &l.Version, "source": &l.Source, "path": &l.Path, "sha256": &l.SHA256, "size": new(string),
 	}

@@ -6,19 +6,27 @@ import (
 )
 
 func TestPinned(t *testing.T) {
-	l, err := Pinned()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(l.Package, "linux-image-6.12.") || !strings.HasSuffix(l.Path, ".deb") || l.Size < 50<<20 {
-		t.Errorf("%+v", l)
+	for _, c := range []struct {
+		pinned           func() (Lock, error)
+		series, variable string
+	}{
+		{Pinned, "6.12", "KERNEL_DEB"},
+		{Oldest, "6.1", "KERNEL_DEB_6_1"},
+	} {
+		l, err := c.pinned()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Series() != c.series || l.DebVariable() != c.variable || !strings.HasSuffix(l.Path, ".deb") || l.Size < 50<<20 {
+			t.Errorf("%s: %+v", c.series, l)
+		}
 	}
 }
 
 func TestParseLock(t *testing.T) {
 	sum := strings.Repeat("0a", 32)
 	good := "# c\npackage p\nversion 1\nsource s 1\npath pool/p.deb\nsize 10\nsha256 " + sum + "\n"
-	want := Lock{"p", "1", "s 1", "pool/p.deb", 10, sum}
+	want := Lock{"p", "1", "s 1", "pool/p.deb", 10, sum, "l"}
 	if got, err := ParseLock("l", good); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}

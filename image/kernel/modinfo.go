@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -16,18 +17,18 @@ type Info struct {
 	Aliases []string // patterns of the devices and services it is for
 }
 
-// readInfo reads the .modinfo of a .ko.xz file.
+// readInfo reads the .modinfo of a .ko or .ko.xz file.
 func readInfo(path string) (Info, error) {
-	f, err := os.Open(path)
+	object, err := os.ReadFile(path)
 	if err != nil {
 		return Info{}, err
 	}
-	defer f.Close()
-	cmd := exec.Command("xz", "-dc")
-	cmd.Stdin = f
-	object, err := cmd.Output()
-	if err != nil {
-		return Info{}, fmt.Errorf("%s: xz: %w", path, err)
+	if filepath.Ext(path) == ".xz" {
+		cmd := exec.Command("xz", "-dc")
+		cmd.Stdin = bytes.NewReader(object)
+		if object, err = cmd.Output(); err != nil {
+			return Info{}, fmt.Errorf("%s: xz: %w", path, err)
+		}
 	}
 	e, err := elf.NewFile(bytes.NewReader(object))
 	if err != nil {

@@ -27,7 +27,7 @@ type Module struct {
 func openTree(dir string) (*Tree, error) {
 	t := &Tree{dir: dir, paths: map[string]string{}, builtin: map[string]bool{}}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko.xz"); ok && err == nil {
+		if name, ok := strings.CutSuffix(strings.TrimSuffix(filepath.Base(path), ".xz"), ".ko"); ok && err == nil {
 			t.paths[moduleName(name)], err = filepath.Rel(dir, path)
 		}
 		return err

@@ -22,6 +22,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mkimage", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	out := flags.String("out", "out/image", "folder to write into")
+	oldest := flags.Bool("oldest", false, "instead of a box, the oldest kernel that the probes work on, to run tests in (kernel-6.1.lock)")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -29,7 +30,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "mkimage: unexpected argument %q\n", flags.Arg(0))
 		return 2
 	}
-	if err := image.Make(ctx, *out, image.FromEnvironment(stdout)); err != nil {
+	make := image.Make
+	if *oldest {
+		make = image.MakeOldest
+	}
+	if err := make(ctx, *out, stdout); err != nil {
 		fmt.Fprintf(stderr, "mkimage: %v\n", err)
 		return 1
 	}
