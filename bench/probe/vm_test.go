@@ -3,8 +3,11 @@
 package probe_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sealbay/bench/probe"
 	"sealbay/blockcrypt/blockdev"
@@ -21,9 +24,7 @@ func TestVMStages(t *testing.T) {
 	} {
 		t.Run(c.path+" "+c.engine, func(t *testing.T) {
 			p := open(t, c.path)
-			for _, f := range p.Features() {
-				t.Logf("%s: %s", f.Name, f.Result)
-			}
+			checkFeatures(t, p.Features())
 			dev := openEngine(t, c.engine, c.path)
 			checkStages(t, p, dev, blockdev.Write, 1, 4096, 300)
 			checkStages(t, p, dev, blockdev.Read, 8, 4096, 300)
@@ -31,6 +32,35 @@ func TestVMStages(t *testing.T) {
 		})
 	}
 	settles(t, objects(t))
+}
+
+// checkFeatures holds what the kernel answered against its version, and looks
+// for what stands in where something is missing.
+func checkFeatures(t *testing.T, features []probe.Feature) {
+	t.Helper()
+	var u unix.Utsname
+	must(t, unix.Uname(&u))
+	release := unix.ByteSliceToString(u.Release[:])
+	for i, f := range features {
+		t.Logf("Linux %s: %s: %s", release, f.Name, f.Result)
+		if f.Since != "" && (f.Answer == probe.Supported) != (version(t, release) >= version(t, f.Since)) {
+			t.Errorf("%s: %s, yet it is said to be there since %s", f.Name, f.Result, f.Since)
+		}
+		stands := i+1 < len(features) && features[i+1].Name == f.Fallback && features[i+1].Answer == probe.Supported
+		if f.Answer != probe.Supported && !stands {
+			t.Errorf("%s: %s, and %q does not stand in", f.Name, f.Result, f.Fallback)
+		}
+	}
+}
+
+// version brings "6.12.117+deb12-amd64" to 6012.
+func version(t *testing.T, release string) int {
+	t.Helper()
+	var major, minor int
+	if n, err := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		t.Fatalf("kernel version %q: %v", release, err)
+	}
+	return 1000*major + minor
 }
 
 func TestVMLive(t *testing.T) {

@@ -30,13 +30,23 @@ var steps = []step{
 	{name: "test", why: "every package on this machine", limit: 15 * time.Minute, tests: true,
 		args: goTest("-p", "2", "-timeout", "10m", "./...")},
 	{name: "vm", why: "inside the box's own kernel, in QEMU", limit: 15 * time.Minute, tests: true,
-		args: goTest("-tags", "vm", "-p", "1", "-run", "^TestVM"), more: vmArgs},
+		args: vmTest("^TestVM"), more: vmArgs},
+	{name: "image-6.1", why: "the oldest kernel that the probes work on, for the next step", limit: 5 * time.Minute,
+		args: []string{"out/bin/mkimage", "-oldest", "-out", oldImage}},
+	{name: "vm-6.1", why: "inside that kernel, in QEMU: probes and io_uring", limit: 5 * time.Minute, tests: true,
+		args: vmTest("^TestVM(Stages|Live|Drives)$"), more: oldVMArgs},
 	{name: "firstrun", why: "a whole box: boot, keys, drives, bench", limit: 16 * time.Minute, args: []string{"out/bin/firstrun"}},
 }
 
 func goTest(args ...string) []string {
 	return append([]string{"go", "test", "-json", "-count=1"}, args...)
 }
+
+// oldImage is the image of step image-6.1.
+const oldImage = "out/image-6.1"
+
+// vmTest runs one machine at a time.
+func vmTest(tests string) []string { return goTest("-tags", "vm", "-p", "1", "-run", tests) }
 
 // chosen returns the steps by name, or all.
 func chosen(only string) ([]step, error) {
@@ -68,16 +78,27 @@ func vmPackages() ([]string, error) {
 	return slices.Compact(dirs), nil
 }
 
-// vmArgs completes the command of the step vm: go test runs vmrun in the
-// package's folder, so its path must be absolute.
+// vmArgs completes the command of the step vm.
 func vmArgs() ([]string, error) {
 	dirs, err := vmPackages()
 	if err != nil {
 		return nil, err
 	}
-	vmrun, err := filepath.Abs("out/bin/vmrun")
+	return inVM("out/image", dirs...)
+}
+
+// oldVMArgs completes the command of the step vm-6.1.
+func oldVMArgs() ([]string, error) {
+	return inVM(oldImage, "./bench/probe", "./blockcrypt/blockdev/uring")
+}
+
+// inVM has go test run those packages inside an image. It runs vmrun in the
+// package's folder, so paths must be absolute.
+func inVM(image string, packages ...string) ([]string, error) {
+	top, err := filepath.Abs(".")
 	if err != nil {
 		return nil, err
 	}
-	return append([]string{"-exec", vmrun + " -pack cryptsetup"}, dirs...), nil
+	vmrun := filepath.Join(top, "out/bin/vmrun") + " -pack cryptsetup -image " + filepath.Join(top, image)
+	return append([]string{"-exec", vmrun}, packages...), nil
 }

@@ -83,6 +83,21 @@ func TestBadUsage(t *testing.T) {
 	}
 }
 
+// TestOldKernel: the step vm-6.1 boots the image that the step before it made.
+func TestOldKernel(t *testing.T) {
+	made, err := chosen("image-6.1,vm-6.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := made[1].more()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := made[0].args[len(made[0].args)-1]; !strings.HasSuffix(args[1], "/"+out) || len(made) != 2 {
+		t.Errorf("%q makes %s, %q uses %s", made[0].name, out, made[1].name, args[1])
+	}
+}
+
 // TestVMPackages: the step vm must never run over nothing.
 func TestVMPackages(t *testing.T) {
 	t.Chdir("../..")
