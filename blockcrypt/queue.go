@@ -62,7 +62,7 @@ func newQueue(d blockdev.Device, c transform, g geometry, o blockdev.QueueOption
 		return nil, fmt.Errorf("opening a queue of %s: %w", g.info.Path, err)
 	}
 	under, err := d.OpenQueue(blockdev.QueueOptions{
-		Depth: o.Depth, Buffers: arena, MaxTransfer: buf, SlotBase: o.SlotBase, AnyThread: o.AnyThread,
+		Depth: o.Depth, Buffers: arena, MaxTransfer: buf, SlotBase: o.SlotBase, AnyThread: o.AnyThread, Stacked: true,
 	})
 	if err != nil {
 		return nil, errors.Join(err, arena.Close())

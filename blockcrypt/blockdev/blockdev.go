@@ -152,6 +152,10 @@ type QueueOptions struct {
 	// SlotBase is the first Request.Slot of the queue; it uses Depth numbers
 	// from there on. Queues that one probe watches get ranges of their own.
 	SlotBase uint16
+	// Stacked says that the caller is a stage between its own callers and this
+	// queue, and stamps Submitted itself: the queue may leave it 0. To read the
+	// clock takes 27 ns, a tenth of encrypting 4 KiB.
+	Stacked bool
 	// AnyThread gives a queue that may be used from different threads, one
 	// at a time, where an engine would bind it to one; it may be slower.
 	AnyThread bool

@@ -112,7 +112,10 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	now := blockdev.Now()
+	now := int64(0)
+	if !q.o.Stacked {
+		now = blockdev.Now()
+	}
 	for _, r := range reqs[:n] {
 		last := len(q.free) - 1
 		i := q.free[last]
@@ -123,7 +126,10 @@ func (q *queue) Submit(reqs []*blockdev.Request) (int, error) {
 		q.places[i].begin(r)
 		q.weight += weight(r)
 		if r.Err != nil || q.here(r) {
-			r.Stamps.Issued, r.Stamps.Completed = now, blockdev.Now()
+			r.Stamps.Completed = blockdev.Now()
+			if r.Stamps.Issued == 0 {
+				r.Stamps.Issued = r.Stamps.Completed
+			}
 			q.ready = append(q.ready, i)
 			continue
 		}
@@ -139,6 +145,7 @@ func (q *queue) here(r *blockdev.Request) bool {
 	if q.ring.flags&setupIOPoll == 0 || r.Op <= blockdev.Write {
 		return false
 	}
+	r.Stamps.Issued = blockdev.Now()
 	if err := q.node.Run(r); err != nil {
 		r.Err = blockdev.NewOpError(r, q.node.Info.Path, err)
 	}
