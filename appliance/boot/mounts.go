@@ -19,7 +19,8 @@ type mount struct {
 const noPrograms = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // systemMounts are the kernel's own file systems, and memory for /run and /tmp.
-// cilium/ebpf finds its tracepoints in tracefs.
+// cilium/ebpf finds its tracepoints in tracefs; securityfs tells how far the
+// kernel is locked down.
 var systemMounts = []mount{
 	{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
 	{"proc", "/proc", "proc", noPrograms, ""},
@@ -29,6 +30,7 @@ var systemMounts = []mount{
 	{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 	{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	{"tracefs", "/sys/kernel/tracing", "tracefs", noPrograms, "mode=0700"},
+	{"securityfs", "/sys/kernel/security", "securityfs", noPrograms, ""},
 	{"bpf", "/sys/fs/bpf", "bpf", noPrograms, "mode=0700"},
 }
 

@@ -20,7 +20,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 )
 
 // ErrNoBlockDevice: the file lies on a file system without a block device of
@@ -198,13 +197,8 @@ func loadCollection(spec *ebpf.CollectionSpec, keep map[string]bool, set map[str
 		}
 	}
 	coll, err := ebpf.NewCollection(spec)
-	// The verifier refuses a program with EACCES too, but says why: that is a
-	// fault of the program, not of its user.
-	refused := errors.As(err, new(*ebpf.VerifierError))
-	for _, no := range []unix.Errno{unix.EPERM, unix.EACCES} {
-		if !refused && errors.Is(err, no) {
-			return nil, &UnavailableError{Missing: lacking(), Err: no} // the rest is advice for programmers
-		}
+	if no := refused(err); no != nil {
+		return nil, no
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loading the kernel probes: %w", err)

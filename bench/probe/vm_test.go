@@ -3,8 +3,11 @@
 package probe_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -63,16 +66,53 @@ func version(t *testing.T, release string) int {
 	return 1000*major + minor
 }
 
-func TestVMLive(t *testing.T) {
-	l, err := probe.OpenLive("/dev/nvme0n1")
+func TestVMLive(t *testing.T) { checkLive(t, "/dev/nvme0n1") }
+
+func checkLive(t *testing.T, path string) {
+	t.Helper()
+	l, err := probe.OpenLive(path)
 	must(t, err)
 	defer l.Close()
-	readBlocks(t, "/dev/nvme0n1", 500)
+	readBlocks(t, path, 500)
 	s, err := l.Read()
 	must(t, err)
 	for stage := range probe.LiveStages {
 		if h := s.Histograms[stage][probe.LiveRead]; h.Count < 490 {
 			t.Errorf("%v: %d of 500 reads", stage, h.Count)
 		}
+	}
+}
+
+// TestVMLockdown locks the kernel down as lockdown= on its command line does
+// (kernel_lockdown(7)). It must be the last: only a restart takes that back.
+func TestVMLockdown(t *testing.T) {
+	const drive = "/dev/vda"
+	lockDown(t, "integrity")
+	p := open(t, drive)
+	checkStages(t, p, openEngine(t, "io_uring", drive), blockdev.Read, 1, 4096, 100)
+
+	lockDown(t, "confidentiality")
+	const want = "kernel probes are not available: missing a kernel that lets BPF programs read its memory: " +
+		"lockdown is in mode confidentiality (boot with lockdown=integrity or without)\n"
+	// Also in a process that did not find the kernel open before.
+	cmd := exec.Command("/proc/self/exe", drive)
+	cmd.Env = append(os.Environ(), "PROBE_TEST_HELPER=open")
+	if out, err := cmd.CombinedOutput(); err == nil || string(out) != want {
+		t.Errorf("a new process says %q, %v; want %q", out, err, want)
+	}
+	_, err := probe.Open(probe.Options{Path: drive})
+	if !errors.As(err, new(*probe.UnavailableError)) || err.Error()+"\n" != want {
+		t.Errorf("said %q, want %q", err, want)
+	}
+	// The live histogram follows pointers that the verifier knows, and no others.
+	checkLive(t, "/dev/nvme0n1")
+}
+
+func lockDown(t *testing.T, mode string) {
+	t.Helper()
+	const file = "/sys/kernel/security/lockdown"
+	must(t, os.WriteFile(file, []byte(mode), 0))
+	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "["+mode+"]") {
+		t.Fatalf("%s: %q, %v", file, text, err)
 	}
 }
