@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -51,6 +52,7 @@ type choice struct {
 	program    string
 	since      string
 	argument   string // type that the tracepoint's third argument must point to, "" for any
+	with       []hook // what goes with it
 }
 
 // tracepoints reads from the kernel's BTF which tracepoints it has and with
@@ -109,7 +111,9 @@ func thirdArgumentIs(def *btf.Typedef, name string) bool {
 // pick returns the first choice of each hook that the kernel has, and what was
 // asked: a stand-in only where it is needed. Missing names the required hooks that nothing can fill.
 func (k tracepoints) pick(hooks []hook) (picked []choice, asked []Feature, missing []string) {
-	for _, h := range hooks {
+	for len(hooks) > 0 {
+		h := hooks[0]
+		hooks = hooks[1:]
 		found := false
 		for i, c := range h.choices {
 			answer, err := k.has(c)
@@ -117,6 +121,7 @@ func (k tracepoints) pick(hooks []hook) (picked []choice, asked []Feature, missi
 			if answer == Supported {
 				found = true
 				picked = append(picked, c)
+				hooks = slices.Concat(c.with, hooks)
 				break
 			}
 		}

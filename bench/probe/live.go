@@ -19,12 +19,14 @@ type Live struct {
 
 // OpenLive starts watching the block device at path, or the one that holds the
 // file at path; a partition is watched alone. It fails as Open does.
-func OpenLive(path string) (*Live, error) {
+func OpenLive(path string) (*Live, error) { return openLive(path, (*target).liveHooks) }
+
+func openLive(path string, hooks func(*target) []hook) (*Live, error) {
 	t, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	picked, features, err := choose(t.liveHooks())
+	picked, features, err := choose(hooks(&t))
 	if err != nil {
 		return nil, err
 	}
@@ -40,26 +42,19 @@ func OpenLive(path string) (*Live, error) {
 }
 
 func (t *target) liveHooks() []hook {
-	bios := hook{"block_bio_queue", true, []choice{{tracepoint: "block_bio_queue", program: liveProgOnBio}}}
 	if t.paths {
-		return []hook{bios,
-			{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: liveProgOnIssueBio}}},
+		return []hook{
+			{"block_bio_queue", true, []choice{byBio()}},
 			{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: liveProgOnComplete}}},
 		}
 	}
 	if !t.requests {
-		return []hook{bios,
+		return []hook{
+			{"block_bio_queue", true, []choice{{tracepoint: "block_bio_queue", program: liveProgOnBio}}},
 			{"block_bio_complete", true, []choice{{tracepoint: "block_bio_complete", program: liveProgOnBioComplete}}},
 		}
 	}
-	return []hook{
-		{"block_io_start", false, []choice{
-			{tracepoint: "block_io_start", program: liveProgOnStart, since: "6.5"},
-			{tracepoint: "block_rq_insert", program: liveProgOnInsert},
-		}},
-		{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: liveProgOnIssue}}},
-		{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: liveProgOnComplete}}},
-	}
+	return requestHooks()
 }
 
 func (t *target) loadLive(picked []choice) (*ebpf.Collection, error) {
@@ -74,9 +69,6 @@ func (t *target) loadLive(picked []choice) (*ebpf.Collection, error) {
 	keep := map[string]bool{}
 	for _, c := range picked {
 		keep[c.program] = true
-		if c.program == liveProgOnInsert {
-			set[liveVarInsertsOnly] = uint32(1)
-		}
 	}
 	return loadCollection(spec, keep, set)
 }

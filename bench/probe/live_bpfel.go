@@ -30,14 +30,13 @@ const (
 	liveProgOnBio         = "on_bio"
 	liveProgOnBioComplete = "on_bio_complete"
 	liveProgOnComplete    = "on_complete"
-	liveProgOnInsert      = "on_insert"
 	liveProgOnIssue       = "on_issue"
 	liveProgOnIssueBio    = "on_issue_bio"
+	liveProgOnSplit       = "on_split"
 	liveProgOnStart       = "on_start"
 	liveVarBioDevice      = "bio_device"
 	liveVarDevice         = "device"
 	liveVarFirstSector    = "first_sector"
-	liveVarInsertsOnly    = "inserts_only"
 	liveVarLastSector     = "last_sector"
 	liveVarUnmatched      = "unmatched"
 )
@@ -87,9 +86,9 @@ type liveProgramSpecs struct {
 	OnBio         *ebpf.ProgramSpec `ebpf:"on_bio"`
 	OnBioComplete *ebpf.ProgramSpec `ebpf:"on_bio_complete"`
 	OnComplete    *ebpf.ProgramSpec `ebpf:"on_complete"`
-	OnInsert      *ebpf.ProgramSpec `ebpf:"on_insert"`
 	OnIssue       *ebpf.ProgramSpec `ebpf:"on_issue"`
 	OnIssueBio    *ebpf.ProgramSpec `ebpf:"on_issue_bio"`
+	OnSplit       *ebpf.ProgramSpec `ebpf:"on_split"`
 	OnStart       *ebpf.ProgramSpec `ebpf:"on_start"`
 }
 
@@ -109,7 +108,6 @@ type liveVariableSpecs struct {
 	BioDevice   *ebpf.VariableSpec `ebpf:"bio_device"`
 	Device      *ebpf.VariableSpec `ebpf:"device"`
 	FirstSector *ebpf.VariableSpec `ebpf:"first_sector"`
-	InsertsOnly *ebpf.VariableSpec `ebpf:"inserts_only"`
 	LastSector  *ebpf.VariableSpec `ebpf:"last_sector"`
 	Unmatched   *ebpf.VariableSpec `ebpf:"unmatched"`
 }
@@ -154,7 +152,6 @@ type liveVariables struct {
 	BioDevice   *ebpf.Variable `ebpf:"bio_device"`
 	Device      *ebpf.Variable `ebpf:"device"`
 	FirstSector *ebpf.Variable `ebpf:"first_sector"`
-	InsertsOnly *ebpf.Variable `ebpf:"inserts_only"`
 	LastSector  *ebpf.Variable `ebpf:"last_sector"`
 	Unmatched   *ebpf.Variable `ebpf:"unmatched"`
 }
@@ -166,9 +163,9 @@ type livePrograms struct {
 	OnBio         *ebpf.Program `ebpf:"on_bio"`
 	OnBioComplete *ebpf.Program `ebpf:"on_bio_complete"`
 	OnComplete    *ebpf.Program `ebpf:"on_complete"`
-	OnInsert      *ebpf.Program `ebpf:"on_insert"`
 	OnIssue       *ebpf.Program `ebpf:"on_issue"`
 	OnIssueBio    *ebpf.Program `ebpf:"on_issue_bio"`
+	OnSplit       *ebpf.Program `ebpf:"on_split"`
 	OnStart       *ebpf.Program `ebpf:"on_start"`
 }
 
@@ -177,9 +174,9 @@ func (p *livePrograms) Close() error {
 		p.OnBio,
 		p.OnBioComplete,
 		p.OnComplete,
-		p.OnInsert,
 		p.OnIssue,
 		p.OnIssueBio,
+		p.OnSplit,
 		p.OnStart,
 	)
 }

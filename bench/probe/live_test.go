@@ -4,11 +4,18 @@ import (
 	"testing"
 
 	"sealbay/bench/probe"
+	"sealbay/blockcrypt/blocktest"
 )
 
-func TestLive(t *testing.T) {
+func TestLive(t *testing.T) { checkCounts(t, probe.OpenLive) }
+
+// TestLiveOnOldKernels uses what stands in for block_io_start before 6.5.
+func TestLiveOnOldKernels(t *testing.T) { checkCounts(t, probe.OpenLiveOld) }
+
+func checkCounts(t *testing.T, open func(string) (*probe.Live, error)) {
+	t.Helper()
 	path := loopDevice(t, 64<<20)
-	l, err := probe.OpenLive(path)
+	l, err := open(path)
 	must(t, err)
 	defer l.Close()
 	const n = 3000
@@ -31,5 +38,30 @@ func TestLive(t *testing.T) {
 	must(t, err)
 	if h := after.Since(s).Histograms[probe.LiveDevice][probe.LiveRead]; h.Count < 99 || h.Count > 150 {
 		t.Errorf("%d reads since, want 100", h.Count)
+	}
+}
+
+// TestLivePartition: a disk's requests are also those of its partitions, a
+// partition's are its own alone.
+func TestLivePartition(t *testing.T) {
+	disk := blocktest.Loop(t, blocktest.File(t, blocktest.Tmpfs(t), 64<<20), 512, "--partscan")
+	blocktest.Command(t, "util-linux", "addpart", disk, "1", "2048", "8192")
+	t.Cleanup(func() { blocktest.Command(t, "util-linux", "delpart", disk, "1") })
+	const whole, part = 100, 200
+	for name, open := range map[string]func(string) (*probe.Live, error){"new": probe.OpenLive, "old": probe.OpenLiveOld} {
+		for path, want := range map[string]uint64{disk: whole + part, disk + "p1": part} {
+			l, err := open(path)
+			must(t, err)
+			readBlocks(t, disk, whole)
+			readBlocks(t, disk+"p1", part)
+			s, err := l.Read()
+			must(t, err)
+			for stage := range probe.LiveStages {
+				if n := s.Histograms[stage][probe.LiveRead].Count; n < want*99/100 || n > want+20 {
+					t.Errorf("%s kernel, %s, %s: %d reads, want %d", name, path, stage, n, want)
+				}
+			}
+			must(t, l.Close())
+		}
 	}
 }

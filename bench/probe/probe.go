@@ -125,13 +125,29 @@ func stageHooks(requests bool) []hook {
 			hook{"block_bio_queue", true, []choice{{tracepoint: "block_bio_queue", program: stagesProgOnBio}}},
 			hook{"block_bio_complete", true, []choice{{tracepoint: "block_bio_complete", program: stagesProgOnBioComplete}}})
 	}
-	return append(ring,
-		hook{"block_io_start", true, []choice{
-			{tracepoint: "block_io_start", program: stagesProgOnStart, since: "6.5"},
-			{tracepoint: "block_bio_queue", program: stagesProgOnBio},
+	return append(ring, requestHooks()...)
+}
+
+// requestHooks are those of a device that makes requests. The programs bear the
+// same names in bpf/stages.c and bpf/live.c.
+func requestHooks() []hook {
+	return []hook{
+		{"block_io_start", true, []choice{
+			{tracepoint: "block_io_start", program: stagesProgOnStart, since: "6.5", with: []hook{
+				{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: stagesProgOnIssue}}},
+			}},
+			byBio(),
 		}},
-		hook{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: stagesProgOnIssue}}},
-		hook{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: stagesProgOnComplete}}})
+		{"block_rq_complete", true, []choice{{tracepoint: "block_rq_complete", program: stagesProgOnComplete}}},
+	}
+}
+
+// byBio knows a request by the bio that it carries.
+func byBio() choice {
+	return choice{tracepoint: "block_bio_queue", program: stagesProgOnBio, with: []hook{
+		{"block_rq_issue", true, []choice{{tracepoint: "block_rq_issue", program: stagesProgOnIssueBio}}},
+		{"block_split", true, []choice{{tracepoint: "block_split", program: stagesProgOnSplit}}},
+	}}
 }
 
 // choose asks the running kernel.
@@ -144,20 +160,7 @@ func choose(hooks []hook) ([]choice, []Feature, error) {
 	if len(missing) > 0 {
 		return nil, nil, &UnavailableError{Missing: missing}
 	}
-	return withPartner(picked), features, nil
-}
-
-// withPartner changes block_rq_issue's program where bios are what a request
-// is known by.
-func withPartner(picked []choice) []choice {
-	bios := false
-	for i, c := range picked {
-		bios = bios || c.program == stagesProgOnBio
-		if bios && c.program == stagesProgOnIssue {
-			picked[i].program = stagesProgOnIssueBio
-		}
-	}
-	return picked
+	return picked, features, nil
 }
 
 func (p *Probe) load(slots int) error {

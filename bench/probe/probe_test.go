@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -135,11 +137,40 @@ func TestStagesWithoutRequests(t *testing.T) {
 	checkStages(t, p, dev, blockdev.Read, 1, 4096, 3000)
 }
 
-func checkStages(t *testing.T, p *probe.Probe, dev blockdev.Device, op blockdev.Op, depth, size, n int) {
+// TestSplit reads blocks that the device takes in 16 parts only, each in a
+// request of its own.
+func TestSplit(t *testing.T) {
+	path := loopDevice(t, 64<<20)
+	must(t, os.WriteFile("/sys/block/"+filepath.Base(path)+"/queue/max_sectors_kb", []byte("64"), 0))
+	dev := openEngine(t, "io_uring", path)
+	for name, open := range map[string]func(probe.Options) (*probe.Probe, error){"new": probe.Open, "old": probe.OpenOld} {
+		p, err := open(probe.Options{Path: path})
+		must(t, err)
+		if parts := checkStages(t, p, dev, blockdev.Read, 1, 1<<20, 300); parts != 16 {
+			t.Errorf("%s kernel: at most %d parts, want 16", name, parts)
+		}
+		must(t, p.Close())
+	}
+	for name, open := range map[string]func(string) (*probe.Live, error){"new": probe.OpenLive, "old": probe.OpenLiveOld} {
+		l, err := open(path)
+		must(t, err)
+		readLarge(t, path, 1<<20, 100)
+		s, err := l.Read()
+		must(t, err)
+		for stage := range probe.LiveStages {
+			if n := s.Histograms[stage][probe.LiveRead].Count; n < 1580 || n > 1650 {
+				t.Errorf("%s kernel, %s: %d requests, want 1600", name, stage, n)
+			}
+		}
+		must(t, l.Close())
+	}
+}
+
+// checkStages returns how many parts an I/O had at most.
+func checkStages(t *testing.T, p *probe.Probe, dev blockdev.Device, op blockdev.Op, depth, size, n int) (parts int) {
 	t.Helper()
 	faults := map[probe.Fault]int{}
 	var sum probe.Times
-	parts := 0
 	onOneThread(t, func() error {
 		return run(p, dev, op, depth, size, n, func(r *blockdev.Request, k probe.KernelStamps) {
 			times, fault := probe.Divide(r.Stamps, k)
@@ -166,19 +197,23 @@ func checkStages(t *testing.T, p *probe.Probe, dev blockdev.Device, op blockdev.
 			t.Errorf("no time in stage %v", s)
 		}
 	}
+	return parts
 }
 
 // readBlocks reads n blocks of 4 KiB without a probe.
-func readBlocks(t testing.TB, path string, n int) {
+func readBlocks(t testing.TB, path string, n int) { t.Helper(); readLarge(t, path, 4096, n) }
+
+// readLarge reads n blocks of size bytes.
+func readLarge(t testing.TB, path string, size, n int) {
 	t.Helper()
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECT, 0)
 	must(t, err)
 	defer unix.Close(fd)
-	arena, err := blockdev.NewArena(4096)
+	arena, err := blockdev.NewArena(size)
 	must(t, err)
 	defer arena.Close()
 	for i := range n {
-		if got, err := unix.Pread(fd, arena.Bytes(), int64(i%8)*4096); err != nil || got != 4096 {
+		if got, err := unix.Pread(fd, arena.Bytes(), int64(i%8)*int64(size)); err != nil || got != size {
 			t.Fatalf("pread returned %d: %v", got, err)
 		}
 	}

@@ -50,6 +50,7 @@ const (
 	stagesProgOnPost        = "on_post"
 	stagesProgOnPostFields  = "on_post_fields"
 	stagesProgOnPunt        = "on_punt"
+	stagesProgOnSplit       = "on_split"
 	stagesProgOnStart       = "on_start"
 	stagesProgOnSubmit      = "on_submit"
 	stagesProgOnSubmitSqe   = "on_submit_sqe"
@@ -111,6 +112,7 @@ type stagesProgramSpecs struct {
 	OnPost        *ebpf.ProgramSpec `ebpf:"on_post"`
 	OnPostFields  *ebpf.ProgramSpec `ebpf:"on_post_fields"`
 	OnPunt        *ebpf.ProgramSpec `ebpf:"on_punt"`
+	OnSplit       *ebpf.ProgramSpec `ebpf:"on_split"`
 	OnStart       *ebpf.ProgramSpec `ebpf:"on_start"`
 	OnSubmit      *ebpf.ProgramSpec `ebpf:"on_submit"`
 	OnSubmitSqe   *ebpf.ProgramSpec `ebpf:"on_submit_sqe"`
@@ -196,6 +198,7 @@ type stagesPrograms struct {
 	OnPost        *ebpf.Program `ebpf:"on_post"`
 	OnPostFields  *ebpf.Program `ebpf:"on_post_fields"`
 	OnPunt        *ebpf.Program `ebpf:"on_punt"`
+	OnSplit       *ebpf.Program `ebpf:"on_split"`
 	OnStart       *ebpf.Program `ebpf:"on_start"`
 	OnSubmit      *ebpf.Program `ebpf:"on_submit"`
 	OnSubmitSqe   *ebpf.Program `ebpf:"on_submit_sqe"`
@@ -212,6 +215,7 @@ func (p *stagesPrograms) Close() error {
 		p.OnPost,
 		p.OnPostFields,
 		p.OnPunt,
+		p.OnSplit,
 		p.OnStart,
 		p.OnSubmit,
 		p.OnSubmitSqe,

@@ -22,8 +22,11 @@ func TestVMStages(t *testing.T) {
 	if os.Getenv("SEALBAY_VM") == "" {
 		t.Fatal("runs inside the appliance's kernel only: make test-vm")
 	}
-	for _, c := range []struct{ path, engine string }{
-		{"/dev/vda", "direct"}, {"/dev/nvme0n1", "io_uring"}, {"/dev/sda", "io_uring"},
+	for _, c := range []struct {
+		path, engine string
+		splits       bool
+	}{
+		{"/dev/vda", "direct", false}, {"/dev/nvme0n1", "io_uring", true}, {"/dev/sda", "io_uring", false},
 	} {
 		t.Run(c.path+" "+c.engine, func(t *testing.T) {
 			p := open(t, c.path)
@@ -31,7 +34,11 @@ func TestVMStages(t *testing.T) {
 			dev := openEngine(t, c.engine, c.path)
 			checkStages(t, p, dev, blockdev.Write, 1, 4096, 300)
 			checkStages(t, p, dev, blockdev.Read, 8, 4096, 300)
-			checkStages(t, p, dev, blockdev.Read, 1, 1<<20, 50)
+			// QEMU's NVMe drive takes 512 KiB, so the kernel splits this; what the
+			// others take depends on how scattered the memory is.
+			if parts := checkStages(t, p, dev, blockdev.Read, 1, 1<<20, 50); c.splits && parts < 2 {
+				t.Errorf("1 MiB in at most %d parts", parts)
+			}
 		})
 	}
 	settles(t, objects(t))
@@ -66,7 +73,11 @@ func version(t *testing.T, release string) int {
 	return 1000*major + minor
 }
 
-func TestVMLive(t *testing.T) { checkLive(t, "/dev/nvme0n1") }
+func TestVMLive(t *testing.T) {
+	for _, path := range []string{"/dev/vda", "/dev/nvme0n1", "/dev/sda"} {
+		checkLive(t, path)
+	}
+}
 
 func checkLive(t *testing.T, path string) {
 	t.Helper()
@@ -78,7 +89,7 @@ func checkLive(t *testing.T, path string) {
 	must(t, err)
 	for stage := range probe.LiveStages {
 		if h := s.Histograms[stage][probe.LiveRead]; h.Count < 490 {
-			t.Errorf("%v: %d of 500 reads", stage, h.Count)
+			t.Errorf("%s, %v: %d of 500 reads", path, stage, h.Count)
 		}
 	}
 }
@@ -105,7 +116,7 @@ func TestVMLockdown(t *testing.T) {
 		t.Errorf("said %q, want %q", err, want)
 	}
 	// The live histogram follows pointers that the verifier knows, and no others.
-	checkLive(t, "/dev/nvme0n1")
+	checkLive(t, drive)
 }
 
 func lockDown(t *testing.T, mode string) {

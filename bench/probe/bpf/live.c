@@ -28,8 +28,7 @@ struct { MAP_UINT(type, LRU_HASH); MAP_UINT(max_entries, 65536); MAP_TYPE(key, u
 
 /* A partition is a range of its disk's sectors (512 bytes). */
 const volatile u64 first_sector = 0, last_sector = ~0ULL;
-const volatile u32 inserts_only = 0; /* on_insert stands in for on_start */
-const volatile u32 bio_device = 0; /* dev_t of a device that makes no requests */
+const volatile u32 bio_device = 0; /* dev_t of the device or partition, where bios count */
 
 u64 unmatched; /* issued or completed without a known start */
 
@@ -89,8 +88,9 @@ static inline struct life *life_of(struct request *rq)
 	return map_lookup(&lives, &place);
 }
 
-static inline int start(struct request *rq)
+SEC("tp_btf/block_io_start") int on_start(u64 *ctx)
 {
+	struct request *rq = (struct request *)ctx[0];
 	if (!watched(rq))
 		return 0;
 	struct life *l = life_of(rq);
@@ -102,18 +102,6 @@ static inline int start(struct request *rq)
 	return 0;
 }
 
-SEC("tp_btf/block_io_start") int on_start(u64 *ctx)
-{
-	return start((struct request *)ctx[0]);
-}
-
-/* For kernels without block_io_start. A request that goes to the driver
- * without being queued passes here not at all. */
-SEC("tp_btf/block_rq_insert") int on_insert(u64 *ctx)
-{
-	return start((struct request *)ctx[0]);
-}
-
 SEC("tp_btf/block_rq_issue") int on_issue(u64 *ctx)
 {
 	struct request *rq = (struct request *)ctx[0];
@@ -123,8 +111,7 @@ SEC("tp_btf/block_rq_issue") int on_issue(u64 *ctx)
 	if (!l)
 		return 0;
 	u64 now = now_ns();
-	/* Started before us, or never queued, which looks like issued again. */
-	if (l->id != (u64)rq || (inserts_only && l->issued)) {
+	if (l->id != (u64)rq) { /* started before us */
 		l->id = (u64)rq;
 		l->started = 0;
 		l->issued = now;
@@ -155,9 +142,14 @@ SEC("tp_btf/block_rq_complete") int on_complete(u64 *ctx)
 	return 0;
 }
 
+/* A whole disk's bios are also those of its partitions. */
 static inline int on_bio_device(struct bio *bio)
 {
-	return bio->bi_bdev && bio->bi_bdev->bd_dev == bio_device;
+	struct block_device *bdev = bio->bi_bdev;
+	if (!bdev)
+		return 0;
+	struct gendisk *disk = bdev->bd_disk;
+	return bdev->bd_dev == bio_device || (disk && number_of(disk) == bio_device);
 }
 
 SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
@@ -170,21 +162,38 @@ SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
 	return 0;
 }
 
-/* Below a multipath NVMe drive the request is known by the bio that came in. */
+/* Before 6.5, and below a multipath NVMe drive, the request is known by the
+ * bio that came in. One without (a flush of the kernel's own) has no queue stage. */
 SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
 {
 	struct request *rq = (struct request *)ctx[0];
-	u64 bio = (u64)rq->bio;
+	u64 bio = (u64)rq->bio, now = now_ns();
 	u64 *started = map_lookup(&bio_starts, &bio);
 	struct life *l = life_of(rq);
-	if (!started || !l)
+	if (!l)
 		return 0;
-	u64 now = now_ns();
-	add(QUEUE, op_of(rq->cmd_flags), now - *started);
+	if (started) {
+		add(QUEUE, op_of(rq->cmd_flags), now - *started);
+		map_delete(&bio_starts, &bio);
+	} else if (!device || !watched(rq) || l->id == (u64)rq) {
+		return 0; /* another's, or issued again after the driver was busy */
+	}
 	l->id = (u64)rq;
-	l->started = *started;
 	l->issued = now;
-	map_delete(&bio_starts, &bio);
+	return 0;
+}
+
+/* Of a bio that is too large for one request, the front goes on as a bio of its
+ * own, chained to it, which passes no block_bio_queue. */
+SEC("tp_btf/block_split") int on_split(u64 *ctx)
+{
+	struct bio *bio = (struct bio *)ctx[0];
+	u64 whole = (u64)bio->bi_private, front = (u64)bio;
+	u64 *found = map_lookup(&bio_starts, &whole);
+	if (!found)
+		return 0;
+	u64 started = *found;
+	map_update(&bio_starts, &front, &started, 0);
 	return 0;
 }
 

@@ -11,13 +11,18 @@ enum { QUEUES = 64, TAGS = 1024 };
  * the hidden paths below a multipath NVMe drive have none to be known by. */
 const volatile u32 device = 0;
 
+static inline u32 number_of(struct gendisk *disk)
+{
+	return (u32)disk->major << 20 | (u32)disk->first_minor;
+}
+
 /* rq->part is not set yet when block_io_start fires, the queue's disk is. */
 static inline int on_device(struct request *rq)
 {
 	if (!device)
 		return 1;
 	struct gendisk *disk = rq->q->disk;
-	return disk && ((u32)disk->major << 20 | (u32)disk->first_minor) == device;
+	return disk && number_of(disk) == device;
 }
 
 /* With an I/O scheduler the request has only its internal tag at first. */

@@ -323,6 +323,23 @@ SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
 	return 0;
 }
 
+/* on_split goes with them. Of a bio that is too large for one request, the
+ * front goes on as a bio of its own, chained to it, which passes no
+ * block_bio_queue. */
+SEC("tp_btf/block_split") int on_split(u64 *ctx)
+{
+	struct bio *bio = (struct bio *)ctx[0];
+	u64 whole = 0, front = 0;
+	struct bio_owner *w = place_of_bio(&bio->bi_private, &whole);
+	struct bio_owner *f = place_of_bio(&ctx[0], &front);
+	if (!w || !f || w->bio != whole)
+		return 0;
+	f->slot = w->slot;
+	f->started = w->started;
+	f->bio = front;
+	return 0;
+}
+
 /* on_bio_complete goes with on_bio where the device makes no requests. */
 SEC("tp_btf/block_bio_complete") int on_bio_complete(u64 *ctx)
 {
