@@ -94,6 +94,37 @@ func checkLive(t *testing.T, path string) {
 	}
 }
 
+// TestVMLiveForeign writes to a drive in a way that merges bios, then uses
+// other drives: the first one's histograms must not move.
+func TestVMLiveForeign(t *testing.T) {
+	l, err := probe.OpenLive("/dev/nvme0n1")
+	must(t, err)
+	defer l.Close()
+	for range 5 {
+		writeThroughCache(t, "/dev/nvme0n1")
+		before, err := l.Read()
+		must(t, err)
+		writeThroughCache(t, "/dev/vda")
+		after, err := l.Read()
+		must(t, err)
+		since := after.Since(before)
+		for op := range probe.LiveOps {
+			if n := since.Histograms[probe.LiveDevice][op].Count; n > 0 {
+				t.Errorf("%d requests (%v) where the drive had none", n, op)
+			}
+		}
+	}
+}
+
+// writeThroughCache has the kernel write 8 MiB from its page cache.
+func writeThroughCache(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.Write(make([]byte, 8<<20))
+	must(t, errors.Join(err, f.Sync(), f.Close()))
+}
+
 // TestVMLockdown locks the kernel down as lockdown= on its command line does
 // (kernel_lockdown(7)). It must be the last: only a restart takes that back.
 func TestVMLockdown(t *testing.T) {

@@ -30,7 +30,8 @@ static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 struct gendisk { int major, first_minor; };
 struct request_queue { struct gendisk *disk; int id; };
 struct block_device { u32 bd_dev; struct gendisk *bd_disk; };
-struct bio { struct block_device *bi_bdev; u32 bi_opf; void *bi_private; };
+struct bvec_iter { u64 bi_sector; };
+struct bio { struct block_device *bi_bdev; u32 bi_opf; struct bvec_iter bi_iter; void *bi_private; };
 struct blk_mq_hw_ctx { u32 queue_num; };
 struct request {
 	struct request_queue *q;

@@ -11,9 +11,16 @@ enum { QUEUE, DEVICE, STAGES };
 enum { READ, WRITE, FLUSH, DISCARD, OTHER, OPS };
 
 struct life {
-	u64 id; /* address of the request or bio, 0: none */
+	u64 id; /* address of the request, 0: none */
 	u64 started;
 	u64 issued;
+};
+
+/* A bio that is merged into another's request stays in the map and may later be
+ * reused for another drive: its sector tells it from the one that was seen. */
+struct bio_start {
+	u64 ns;
+	u64 sector; /* the low 32 bits, all that block_split tells */
 };
 
 struct histogram {
@@ -24,7 +31,7 @@ struct histogram {
 
 struct { MAP_UINT(type, PERCPU_ARRAY); MAP_UINT(max_entries, STAGES * OPS); MAP_TYPE(key, u32); MAP_TYPE(value, struct histogram); } histograms SEC(".maps");
 struct { MAP_UINT(type, ARRAY); MAP_UINT(max_entries, QUEUES * TAGS); MAP_TYPE(key, u32); MAP_TYPE(value, struct life); } lives SEC(".maps");
-struct { MAP_UINT(type, LRU_HASH); MAP_UINT(max_entries, 65536); MAP_TYPE(key, u64); MAP_TYPE(value, u64); } bio_starts SEC(".maps");
+struct { MAP_UINT(type, LRU_HASH); MAP_UINT(max_entries, 65536); MAP_TYPE(key, u64); MAP_TYPE(value, struct bio_start); } bio_starts SEC(".maps");
 
 /* A partition is a range of its disk's sectors (512 bytes). */
 const volatile u64 first_sector = 0, last_sector = ~0ULL;
@@ -157,8 +164,9 @@ SEC("tp_btf/block_bio_queue") int on_bio(u64 *ctx)
 	struct bio *bio = (struct bio *)ctx[0];
 	if (!on_bio_device(bio))
 		return 0;
-	u64 key = (u64)bio, now = now_ns();
-	map_update(&bio_starts, &key, &now, 0);
+	u64 key = (u64)bio;
+	struct bio_start s = {now_ns(), (u32)bio->bi_iter.bi_sector};
+	map_update(&bio_starts, &key, &s, 0);
 	return 0;
 }
 
@@ -168,14 +176,14 @@ SEC("tp_btf/block_rq_issue") int on_issue_bio(u64 *ctx)
 {
 	struct request *rq = (struct request *)ctx[0];
 	u64 bio = (u64)rq->bio, now = now_ns();
-	u64 *started = map_lookup(&bio_starts, &bio);
+	struct bio_start *s = map_lookup(&bio_starts, &bio);
 	struct life *l = life_of(rq);
-	if (!l)
+	if (!l || !watched(rq))
 		return 0;
-	if (started) {
-		add(QUEUE, op_of(rq->cmd_flags), now - *started);
+	if (s && s->sector == (u32)rq->__sector) {
+		add(QUEUE, op_of(rq->cmd_flags), now - s->ns);
 		map_delete(&bio_starts, &bio);
-	} else if (!device || !watched(rq) || l->id == (u64)rq) {
+	} else if (!device || l->id == (u64)rq) {
 		return 0; /* another's, or issued again after the driver was busy */
 	}
 	l->id = (u64)rq;
@@ -189,11 +197,12 @@ SEC("tp_btf/block_split") int on_split(u64 *ctx)
 {
 	struct bio *bio = (struct bio *)ctx[0];
 	u64 whole = (u64)bio->bi_private, front = (u64)bio;
-	u64 *found = map_lookup(&bio_starts, &whole);
-	if (!found)
+	struct bio_start *w = map_lookup(&bio_starts, &whole);
+	if (!w || w->sector != (u32)bio->bi_iter.bi_sector)
 		return 0;
-	u64 started = *found;
-	map_update(&bio_starts, &front, &started, 0);
+	struct bio_start s = *w;
+	w->sector = (u32)ctx[1]; /* of the rest */
+	map_update(&bio_starts, &front, &s, 0);
 	return 0;
 }
 
@@ -203,10 +212,10 @@ SEC("tp_btf/block_bio_complete") int on_bio_complete(u64 *ctx)
 	u64 key = (u64)bio;
 	/* Its device may have changed on the way, so that one whose beginning was
 	 * not seen cannot be told from another device's. */
-	u64 *started = map_lookup(&bio_starts, &key);
-	if (!started)
+	struct bio_start *s = map_lookup(&bio_starts, &key);
+	if (!s)
 		return 0;
-	u64 ns = now_ns() - *started;
+	u64 ns = now_ns() - s->ns;
 	map_delete(&bio_starts, &key);
 	add(DEVICE, op_of(bio->bi_opf), ns);
 	return 0;
