@@ -1,9 +1,12 @@
 package keyring
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,21 +25,37 @@ const KeySize = 32
 type ID [8]byte
 
 // idDomain keeps the fingerprint apart from every other hash of a key. It
-// fills one block of SHA-256, so that key bytes start a block of their own,
-// which wipeHash can overwrite.
+// fills one block of SHA-256, so that the key starts a block of its own.
 const idDomain = "sealbay/keyring/master-key/fingerprint/v1\x00......................"
 
-// MakeID returns the fingerprint of key.
+// MakeID returns the fingerprint of key, which has KeySize bytes: the first of
+// SHA-256 over idDomain and key.
+//
+// The hash is only ever given whole blocks, the last one padded here (FIPS
+// 180-4 5.1.1), and its state is the result. What is less than a block it
+// would keep in itself, and Sum works on a copy of it on the stack, which
+// nobody could wipe.
 func MakeID(key []byte) (id ID) {
-	h := sha256.New()
+	last := append(make([]byte, 0, sha256.BlockSize), key[:KeySize]...)
+	defer clear(last)
+	last = append(last, 0x80)[:sha256.BlockSize]
+	binary.BigEndian.PutUint64(last[sha256.BlockSize-8:], 8*uint64(len(idDomain)+KeySize))
+
+	// Not sha256.New: the compiler knows its type, and would put last on the
+	// stack, which is copied when it grows.
+	h := crypto.SHA256.New()
 	h.Write([]byte(idDomain))
-	h.Write(key)
-	var sum [sha256.Size]byte
-	copy(id[:], h.Sum(sum[:0]))
-	h.Reset()
-	h.Write(make([]byte, sha256.BlockSize-1)) // the hash's block buffer held the key
+	h.Write(last)
+	state, err := h.(encoding.BinaryAppender).AppendBinary(make([]byte, 0, len(stateMagic)+sha256.Size+sha256.BlockSize+8))
+	if err != nil || string(state[:len(stateMagic)]) != stateMagic {
+		panic(fmt.Sprintf("keyring: the state of a hash is not that of SHA-256: %v", err)) // documented to be there and to stay
+	}
+	copy(id[:], state[len(stateMagic):])
 	return id
 }
+
+// stateMagic stands before the eight words of a SHA-256 that was encoded.
+const stateMagic = "sha\x03"
 
 // String returns 16 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
@@ -60,9 +79,9 @@ func (id *ID) UnmarshalText(text []byte) error {
 //
 // What this does not cover: copies that Go code makes while it computes. The
 // TLS and KMIP layers decode a key on the Go heap (package kmip overwrites the
-// buffers that it can reach and says which it cannot), HMAC and SHA-256 leave
-// expanded state on goroutine stacks, and the garbage collector does not zero
-// what it frees. Such copies never reach a drive, since the node has no swap
+// buffers that it can reach and says which it cannot), HMAC leaves expanded
+// state on goroutine stacks, and the garbage collector does not zero what it
+// frees. Such copies never reach a drive, since the node has no swap
 // and no core files, but root on the running node can find them.
 type MasterKey struct {
 	id ID
