@@ -161,8 +161,17 @@ func (t *target) wrongLength(id string, bits int) error {
 	return t.fail(keyring.ErrKeyLength, nil, "key %q is %d bits, need %d: configure a 256-bit symmetric key", id, bits, 8*keyring.KeySize)
 }
 
-// fetch gets the key and then its state: the state is younger than the key.
-func (e *errand) fetch(id string, retained bool) (*keyring.MasterKey, keyring.KeyInfo, error) {
+// fetch gets the key and then its state, so that no signal can lay it open.
+func (e *errand) fetch(id string, retained bool) (key *keyring.MasterKey, info keyring.KeyInfo, err error) {
+	err = keyring.Quiet(func() (err error) {
+		key, info, err = e.keyThenState(id, retained)
+		return err
+	})
+	return key, info, err
+}
+
+// keyThenState: the state must be the younger one.
+func (e *errand) keyThenState(id string, retained bool) (*keyring.MasterKey, keyring.KeyInfo, error) {
 	raw, getErr := e.get(id)
 	defer clear(raw)
 	var refused *resultError

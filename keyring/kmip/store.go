@@ -10,8 +10,9 @@
 //
 // Copies of the key that Go code makes on the way: the buffer into which
 // answers are read is locked and wiped, the decoder's copy is wiped, the record
-// buffer of crypto/tls is overwritten by the next answer; the cipher state and
-// the session keys of the TLS connection are out of reach.
+// buffer of crypto/tls is overwritten by the next answer, and no signal can
+// write registers that hold parts of it to memory (keyring.Quiet); the cipher
+// state and the session keys of the TLS connection are out of reach.
 package kmip
 
 import (

@@ -1,0 +1,6 @@
+//go:build !purego
+
+package keyring
+
+//go:noescape
+func clearVectors()
