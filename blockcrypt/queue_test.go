@@ -264,11 +264,27 @@ func TestQueueVanishedDevice(t *testing.T) {
 	}
 }
 
-// FUA and Flush must mean the same through the stage.
+// FUA and Flush must mean the same through the stage, over a drive in memory
+// and over the engines, on a block device.
 func TestQueuePowerCut(t *testing.T) {
-	blocktest.PowerCut(t, blocktest.New(2<<20, blocktest.Options{}), func(t *testing.T, m *blocktest.Memory) blockdev.Device {
-		return stage(t, m, false)
+	m := blocktest.New(2<<20, blocktest.Options{})
+	t.Run("memory", func(t *testing.T) {
+		blocktest.PowerCut(t, m, func(t *testing.T, m *blocktest.Memory) blockdev.Device { return stage(t, m, false) })
 	})
+	mounted := blocktest.Mount(t, m)
+	path := blocktest.Loop(t, mounted.Path, 512)
+	for _, name := range []string{"direct", "io_uring"} {
+		t.Run(name, func(t *testing.T) {
+			blocktest.PowerCut(t, m, func(t *testing.T, m *blocktest.Memory) blockdev.Device {
+				mounted.Swap(m)
+				d, err := engine.Open(path, name, engine.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return stage(t, d, false)
+			})
+		})
+	}
 }
 
 // null is a device that does nothing at all, so that what is measured over it

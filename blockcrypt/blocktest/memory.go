@@ -8,6 +8,7 @@
 package blocktest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -114,8 +115,9 @@ func (m *Memory) Close() error {
 }
 
 // run carries out one request; covers is the seq of the drive when it was
-// submitted: what came before is what a Flush makes stable.
-func (m *Memory) run(r *blockdev.Request, covers int64) error {
+// submitted: what came before is what a Flush makes stable. It returns how
+// many bytes were moved.
+func (m *Memory) run(r *blockdev.Request, covers int64) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var f Fault
@@ -124,16 +126,33 @@ func (m *Memory) run(r *blockdev.Request, covers int64) error {
 		m.count++
 	}
 	if f.Err != nil {
+		moved := min(f.Moved, r.Span())
 		if r.Op != blockdev.Flush { // one that failed made nothing stable
-			m.apply(r, covers, min(f.Moved, r.Span()))
+			m.apply(r, covers, moved)
 		}
-		return f.Err
+		return moved, f.Err
 	}
 	if r.Op == blockdev.Discard && !m.info.Discard {
-		return blockdev.ErrNotSupported
+		return 0, blockdev.ErrNotSupported
 	}
 	m.apply(r, covers, r.Span())
-	return nil
+	return r.Span(), nil
+}
+
+// serve carries out one request for the kernel, which takes a short transfer
+// for what it is: a number of bytes, no error.
+func (m *Memory) serve(r *blockdev.Request) (moved int64, err error) {
+	if err := blockdev.Check(r, &m.info); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	covers := m.seq
+	m.mu.Unlock()
+	moved, err = m.run(r, covers)
+	if errors.Is(err, blockdev.ErrShort) {
+		return moved, nil
+	}
+	return moved, err
 }
 
 func (m *Memory) apply(r *blockdev.Request, covers, n int64) {

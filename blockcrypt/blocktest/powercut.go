@@ -10,8 +10,11 @@ import (
 	"sealbay/blockcrypt/blockdev"
 )
 
-// block is what PowerCut writes at a time; bytes.
-const block = 4096
+// block is what PowerCut writes at a time; bytes. It uses that many of them.
+const (
+	block  = 4096
+	blocks = 32
+)
 
 // state is what must be on the drive after the first entries of its journal.
 type state struct {
@@ -21,21 +24,29 @@ type state struct {
 
 // PowerCut writes through the device that over puts on m, cuts the power
 // before and after each operation that reached m, and looks through a new
-// device that what was acknowledged after a Flush or with FUA is there. m must
-// be empty and have place for 32 blocks of 4096 bytes.
+// device that what was acknowledged after a Flush or with FUA is there: with
+// one request at a time, and with several in flight. It closes each device,
+// works on copies of m, and needs place for 32 blocks of 4096 bytes.
 func PowerCut(t *testing.T, m *Memory, over func(t *testing.T, m *Memory) blockdev.Device) {
-	t.Helper()
+	for _, depth := range []int{1, 4} {
+		t.Run(fmt.Sprintf("depth %d", depth), func(t *testing.T) { powerCut(t, m.Crash(KeepAll), depth, over) })
+	}
+}
+
+func powerCut(t *testing.T, m *Memory, depth int, over func(t *testing.T, m *Memory) blockdev.Device) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
+	d := over(t, m)
 	m.Record()
-	states := writeStates(t, m, over(t, m), rand.New(rand.NewPCG(seed, 0)))
+	states := writeStates(t, m, d, depth, rand.New(rand.NewPCG(seed, 0)))
 	cuts := 0
 	for name, drive := range m.Cuts(seed) {
 		cuts++
 		checkStable(t, name, over(t, drive), acknowledged(t, name, states))
 	}
+	t.Logf("%d cuts in %d operations", cuts, len(m.Journal()))
 	if cuts < 2*len(states) {
-		t.Errorf("only %d cuts in %d operations", cuts, len(states))
+		t.Errorf("only %d cuts in %d batches", cuts, len(states))
 	}
 }
 
@@ -56,60 +67,88 @@ func acknowledged(t *testing.T, name string, states []state) map[int64]byte {
 	for _, s := range states {
 		if s.entries > entries {
 			stable = maps.Clone(stable)
-			maps.DeleteFunc(stable, func(off int64, b byte) bool { return s.stable[off] != b })
+			maps.DeleteFunc(stable, func(off int64, b byte) bool {
+				next, still := s.stable[off]
+				return !still || next != b
+			})
 			break
 		}
 	}
 	return stable
 }
 
-func writeStates(t *testing.T, m *Memory, d blockdev.Device, rng *rand.Rand) (states []state) {
+// writeStates writes batches of up to depth requests, no two of one block.
+func writeStates(t *testing.T, m *Memory, d blockdev.Device, depth int, rng *rand.Rand) (states []state) {
 	t.Helper()
-	s, err := blockdev.NewSync(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	l := openLane(t, d, depth)
+	defer l.close()
 	stable, written := map[int64]byte{}, map[int64]byte{}
-	for i := range 120 {
-		off, b := rng.Int64N(32)*block, byte(i+1)
-		r := blockdev.Request{Op: blockdev.Write, Offset: off, Buf: bytes.Repeat([]byte{b}, block)}
-		if rng.IntN(3) == 0 {
-			b = 0
-			r = blockdev.Request{Op: blockdev.WriteZeroes, Offset: off, Length: block}
+	for i := range 120 / depth {
+		var reqs []*blockdev.Request
+		before := maps.Clone(written)
+		for j, at := range rng.Perm(blocks)[:1+rng.IntN(depth)] {
+			r, b := randomWrite(rng, l.buf(j, byte(1+(i*depth+j)%255)), int64(at)*block)
+			reqs = append(reqs, r)
+			if r.Op != blockdev.Flush {
+				written[r.Offset] = b
+			}
 		}
-		switch rng.IntN(4) {
-		case 0:
-			r.Flags = blockdev.FUA
-			stable[off], written[off] = b, b
-		case 1:
-			r = blockdev.Request{Op: blockdev.Flush}
-			maps.Copy(stable, written)
-		default:
-			delete(stable, off)
-			written[off] = b
-		}
-		if err := s.Do(r); err != nil {
-			t.Fatal(err)
-		}
+		l.do(reqs)
+		settleStable(t, reqs, stable, before, written)
 		states = append(states, state{len(m.Journal()), maps.Clone(stable)})
 	}
 	return states
 }
 
+func randomWrite(rng *rand.Rand, buf []byte, off int64) (*blockdev.Request, byte) {
+	r, b := &blockdev.Request{Op: blockdev.Write, Offset: off, Buf: buf}, buf[0]
+	if rng.IntN(3) == 0 {
+		r, b = &blockdev.Request{Op: blockdev.WriteZeroes, Offset: off, Length: block}, 0
+	}
+	switch rng.IntN(4) {
+	case 0:
+		r.Flags = blockdev.FUA
+	case 1:
+		r = &blockdev.Request{Op: blockdev.Flush}
+	}
+	return r, b
+}
+
+// settleStable brings stable up to date after reqs, which were in flight
+// together: a Flush among them covers what was complete before them, and is
+// not asked about what they overwrite.
+func settleStable(t *testing.T, reqs []*blockdev.Request, stable, before, written map[int64]byte) {
+	t.Helper()
+	for _, r := range reqs {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if r.Op == blockdev.Flush {
+			maps.Copy(stable, before)
+		}
+	}
+	for _, r := range reqs {
+		if r.Op == blockdev.Flush {
+			continue
+		}
+		delete(stable, r.Offset)
+		if r.Flags&blockdev.FUA != 0 {
+			stable[r.Offset] = written[r.Offset]
+		}
+	}
+}
+
 func checkStable(t *testing.T, name string, d blockdev.Device, want map[int64]byte) {
 	t.Helper()
-	s, err := blockdev.NewSync(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	buf := make([]byte, block)
+	l := openLane(t, d, 1)
+	defer l.close()
 	for off, b := range want {
-		if _, err := s.ReadAt(buf, off); err != nil {
-			t.Fatal(err)
+		r := &blockdev.Request{Op: blockdev.Read, Offset: off, Buf: l.bufs[0]}
+		l.do([]*blockdev.Request{r})
+		if r.Err != nil {
+			t.Fatal(r.Err)
 		}
-		if !bytes.Equal(buf, bytes.Repeat([]byte{b}, block)) {
+		if !bytes.Equal(r.Buf, bytes.Repeat([]byte{b}, block)) {
 			t.Fatalf("%s: acknowledged as stable at %d, and lost", name, off)
 		}
 	}

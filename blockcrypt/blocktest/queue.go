@@ -84,7 +84,7 @@ func (q *queue) answer(w waiting) error {
 	if err := q.o.Check(w.r, &q.m.info); err != nil {
 		return err
 	}
-	if err := q.m.run(w.r, w.covers); err != nil {
+	if _, err := q.m.run(w.r, w.covers); err != nil {
 		return blockdev.NewOpError(w.r, q.m.info.Path, err)
 	}
 	return nil
