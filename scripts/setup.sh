@@ -87,7 +87,7 @@ kernel_known() {
 	[ -z "${KERNEL_DEB:-}${KERNEL_MIRROR:-}" ] || return 0
 	[ -f image/kernel/kernel.lock ] || return 0
 	read -r package version < <(pinned)
-	compgen -G "$cache/kernel/${package}_${version}_*.deb" >/dev/null || apt-cache show "$package=$version" >/dev/null 2>&1 ||
+	compgen -G "$cache/kernel/${package}_${version}_*" >/dev/null || apt-cache show "$package=$version" >/dev/null 2>&1 ||
 		apt-cache pkgnames linux-image-6.12. | grep . >/dev/null
 }
 
