@@ -31,7 +31,7 @@ var (
 	exportModules  = []string{"nbd", "ublk_drv", "nvmet_tcp", "nvme_tcp", "loop"}
 	systemModules  = []string{"ext4", "crc32c_generic", "crc32c_intel", "vfat", "nls_cp437", "nls_ascii", "efivarfs", "tpm_tis", "tpm_crb", "iTCO_wdt", "i6300esb", "sp5100_tco", "ipmi_si", "ipmi_watchdog", "virtio_rng", "usbhid", "hid_generic", "button"}
 	compareModules = []string{ // what the bench and the tests hold our own encryption against
-		"dm_crypt", "xts", "aesni_intel", "essiv", "authenc", "af_alg", "algif_skcipher", "algif_hash", "null_blk", "brd", "zram", "dm_mod",
+		"dm_crypt", "xts", "aesni_intel", "essiv", "authenc", "af_alg", "algif_skcipher", "algif_hash", "null_blk", "brd", "zram", "dm_mod", "dm_flakey", "dm_log_writes",
 	}
 )
 

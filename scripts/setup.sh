@@ -20,6 +20,7 @@ packages() {
 		cpio               judge of the initramfs
 		iproute2           network namespaces in tests
 		cryptsetup-bin     the other LUKS2 implementation, judge of our format
+		dmsetup            power cuts and errors of a drive, in the box's kernel
 		fio                the other bench, judge of our I/O engine
 		openssl            the other AES-XTS, judge of our cipher
 		python3-pykmip     a real KMIP server for the keyring's tests

@@ -38,7 +38,8 @@ func powerCut(t *testing.T, m *Memory, depth int, over func(t *testing.T, m *Mem
 	t.Logf("seed %d", seed)
 	d := over(t, m)
 	m.Record()
-	states := writeStates(t, m, d, depth, rand.New(rand.NewPCG(seed, 0)))
+	w := writer{depth: depth, seed: seed, entries: func() int { return len(m.Journal()) }}
+	states := w.run(t, d)
 	cuts := 0
 	for name, drive := range m.Cuts(seed) {
 		cuts++
@@ -63,23 +64,54 @@ func acknowledged(t *testing.T, name string, states []state) map[int64]byte {
 			stable = s.stable
 		}
 	}
-	// What is being overwritten when the power goes may be old or new.
 	for _, s := range states {
 		if s.entries > entries {
-			stable = maps.Clone(stable)
-			maps.DeleteFunc(stable, func(off int64, b byte) bool {
-				next, still := s.stable[off]
-				return !still || next != b
-			})
-			break
+			return Between(stable, s.stable)
 		}
 	}
 	return stable
 }
 
-// writeStates writes batches of up to depth requests, no two of one block.
-func writeStates(t *testing.T, m *Memory, d blockdev.Device, depth int, rng *rand.Rand) (states []state) {
+// Promises writes through d, which it closes, at the depth, and calls mark
+// after each batch. It returns for each batch what is promised to be on the
+// drive from then on: by offset what fills the 4096 bytes. It is for judges of
+// its content that are not a Memory. What was written and is not yet flushed
+// is not overwritten with FUA: dm-log-writes puts such a pair down the wrong
+// way round.
+func Promises(t *testing.T, d blockdev.Device, depth int, mark func(batch int)) (promised []map[int64]byte) {
 	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	batch := 0
+	w := writer{depth: depth, seed: seed, orderly: true, entries: func() int { mark(batch); batch++; return batch }}
+	for _, s := range w.run(t, d) {
+		promised = append(promised, s.stable)
+	}
+	return promised
+}
+
+// Between returns what is still promised while the batch goes on that makes
+// next of promised: what it overwrites may be old or new.
+func Between(promised, next map[int64]byte) map[int64]byte {
+	kept := maps.Clone(promised)
+	maps.DeleteFunc(kept, func(off int64, b byte) bool {
+		after, still := next[off]
+		return !still || after != b
+	})
+	return kept
+}
+
+// writer writes batches of up to depth requests, no two of one block.
+type writer struct {
+	depth   int
+	seed    uint64
+	orderly bool       // no FUA over what is not yet flushed
+	entries func() int // how far the drive's journal is
+}
+
+func (w *writer) run(t *testing.T, d blockdev.Device) (states []state) {
+	t.Helper()
+	rng, depth := rand.New(rand.NewPCG(w.seed, 0)), w.depth
 	l := openLane(t, d, depth)
 	defer l.close()
 	stable, written := map[int64]byte{}, map[int64]byte{}
@@ -88,6 +120,10 @@ func writeStates(t *testing.T, m *Memory, d blockdev.Device, depth int, rng *ran
 		before := maps.Clone(written)
 		for j, at := range rng.Perm(blocks)[:1+rng.IntN(depth)] {
 			r, b := randomWrite(rng, l.buf(j, byte(1+(i*depth+j)%255)), int64(at)*block)
+			_, dirty := written[r.Offset]
+			if _, clean := stable[r.Offset]; w.orderly && dirty && !clean {
+				r.Flags = 0
+			}
 			reqs = append(reqs, r)
 			if r.Op != blockdev.Flush {
 				written[r.Offset] = b
@@ -95,7 +131,7 @@ func writeStates(t *testing.T, m *Memory, d blockdev.Device, depth int, rng *ran
 		}
 		l.do(reqs)
 		settleStable(t, reqs, stable, before, written)
-		states = append(states, state{len(m.Journal()), maps.Clone(stable)})
+		states = append(states, state{w.entries(), maps.Clone(stable)})
 	}
 	return states
 }
