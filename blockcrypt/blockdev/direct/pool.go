@@ -11,6 +11,14 @@ import (
 
 // pool is a queue of depth n with n threads. Slot i belongs to thread i, so
 // that a probe in the kernel knows the slot by the thread.
+//
+// On a fast drive it is slow: Go takes the processor slot from a thread in a
+// system call only when its monitor comes by, so that about GOMAXPROCS
+// requests are at the drive whatever the depth. With two slots, 4 KiB reads of
+// a loop device over tmpfs at depth 32 make 27,000 IOPS (p99 9 ms), with eight
+// 1.95 times as many (1.76-2.50 in 12 rounds; p99 2 ms). Giving the slot up
+// before each call gains little, 1.09 times (0.79-1.32): waking a thread for
+// each request then costs 40 us of CPU.
 type pool struct {
 	node    *osdev.Node
 	o       blockdev.QueueOptions
