@@ -141,7 +141,11 @@ func TestStagesWithoutRequests(t *testing.T) {
 // request of its own.
 func TestSplit(t *testing.T) {
 	path := loopDevice(t, 64<<20)
-	must(t, os.WriteFile("/sys/block/"+filepath.Base(path)+"/queue/max_sectors_kb", []byte("64"), 0))
+	limit := "/sys/block/" + filepath.Base(path) + "/queue/max_sectors_kb"
+	before, err := os.ReadFile(limit)
+	must(t, err)
+	t.Cleanup(func() { must(t, os.WriteFile(limit, before, 0)) }) // it outlives the loop device's file
+	must(t, os.WriteFile(limit, []byte("64"), 0))
 	dev := openEngine(t, "io_uring", path)
 	for name, open := range map[string]func(probe.Options) (*probe.Probe, error){"new": probe.Open, "old": probe.OpenOld} {
 		p, err := open(probe.Options{Path: path})
