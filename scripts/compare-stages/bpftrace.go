@@ -27,8 +27,12 @@ END { clear(@start); }
 
 const mostNS = 250_000 // bpftrace allows 1000 steps
 
-// mounted runs bpftrace where tracefs is mounted; the mounts go with it.
-const mounted = `mount -t tracefs none /sys/kernel/tracing && mount -t debugfs none /sys/kernel/debug && exec bpftrace -f json "$1"`
+// mounted runs bpftrace where tracefs and debugfs are mounted, by it or, as on
+// most machines, before; its own mounts go with it.
+const mounted = `for fs in tracefs:tracing debugfs:debug; do
+	mountpoint -q /sys/kernel/${fs#*:} || mount -t ${fs%:*} none /sys/kernel/${fs#*:} || exit
+done
+exec bpftrace -f json "$1"`
 
 // startBpftrace watches the requests on dev for which filter holds, and
 // returns when it does so.

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +106,27 @@ func TestSameIO(t *testing.T) {
 	c.row("device", "p50 us", 2, 1, least, most)
 	if c.verdict() == nil || !strings.Contains(out.String(), "outside 0.80 to 1.25") {
 		t.Errorf("twice the time is no difference: %s", out.String())
+	}
+}
+
+// Where systemd runs, both file systems are mounted before; in a bare sandbox
+// none is. bpftrace must find them either way.
+func TestMounted(t *testing.T) {
+	dir := t.TempDir()
+	bpftrace := "#!/bin/sh\nmountpoint -q /sys/kernel/tracing && mountpoint -q /sys/kernel/debug && echo \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "bpftrace"), []byte(bpftrace), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const none = "while umount /sys/kernel/tracing 2>/dev/null; do :; done; while umount /sys/kernel/debug 2>/dev/null; do :; done; "
+	for name, before := range map[string]string{
+		"none": none,
+		"some": none + "mount -t tracefs none /sys/kernel/tracing; ",
+		"both": none + "mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug; ",
+	} {
+		c := exec.Command("unshare", "--mount", "sh", "-c", before+mounted, "sh", "script")
+		c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		if out, err := c.CombinedOutput(); err != nil || string(out) != "-f json script\n" {
+			t.Errorf("%s mounted: %v, %q", name, err, out)
+		}
 	}
 }
