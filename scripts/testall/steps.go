@@ -99,6 +99,6 @@ func inVM(image string, packages ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	vmrun := filepath.Join(top, "out/bin/vmrun") + " -pack cryptsetup -image " + filepath.Join(top, image)
+	vmrun := filepath.Join(top, "out/bin/vmrun") + " -pack cryptsetup,dmsetup -image " + filepath.Join(top, image)
 	return append([]string{"-exec", vmrun}, packages...), nil
 }
