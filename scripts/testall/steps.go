@@ -34,7 +34,7 @@ var steps = []step{
 	{name: "image-6.1", why: "the oldest kernel that the probes work on, for the next step", limit: 5 * time.Minute,
 		args: []string{"out/bin/mkimage", "-oldest", "-out", oldImage}},
 	{name: "vm-6.1", why: "inside that kernel, in QEMU: probes and io_uring", limit: 5 * time.Minute, tests: true,
-		args: vmTest("^TestVM(Stages|Live|LiveForeign|Lockdown|Drives)$"), more: oldVMArgs},
+		args: vmTest("^TestVM(Stages|Live|LiveForeign|Lockdown|Drives|Interrupted)$"), more: oldVMArgs},
 	{name: "firstrun", why: "a whole box: boot, keys, drives, bench", limit: 16 * time.Minute, args: []string{"out/bin/firstrun"}},
 }
 

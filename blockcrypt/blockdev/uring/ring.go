@@ -3,6 +3,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -119,6 +120,28 @@ func (r *ring) register(op uintptr, arg unsafe.Pointer, n int) error {
 	return nil
 }
 
+// unregister gives back what was registered. On 6.1 it waits, a signal of the
+// Go runtime ends that, and the drive stays in use for some seconds: so none
+// gets through meanwhile.
+func (r *ring) unregister() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		return fmt.Errorf("blocking signals: %w", err)
+	}
+	var errs []error
+	for _, op := range []uintptr{unregisterBuffers, unregisterFiles} {
+		if err := r.register(op, nil, 0); err != nil && err != unix.ENXIO { // nothing was registered
+			errs = append(errs, fmt.Errorf("unregistering from io_uring: %w", err))
+		}
+	}
+	return errors.Join(append(errs, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))...)
+}
+
 // next returns the next free submission, zeroed. The caller never holds more
 // than the ring has.
 func (r *ring) next() *sqe {
@@ -155,7 +178,8 @@ func (r *ring) waiting() bool {
 const handful = 2
 
 // enter hands pending submissions over and waits until there are wait
-// completions in the ring, those included that are there already. EINTR, EAGAIN and EBUSY are for the caller to try again.
+// completions in the ring, those included that are there already. EINTR, EAGAIN
+// and EBUSY are for the caller to try again.
 func (r *ring) enter(wait uint32, short bool) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	for r.pending > handful {
@@ -187,8 +211,7 @@ func (r *ring) call(submit, wait, flags uint32, short bool) error {
 func (r *ring) close() error {
 	var errs []error
 	if r.fd >= 0 {
-		_ = r.register(unregisterBuffers, nil, 0) // ENXIO where none are
-		_ = r.register(unregisterFiles, nil, 0)
+		errs = append(errs, r.unregister())
 	}
 	for _, m := range [][]byte{r.rings, r.sqMem} {
 		if m != nil {

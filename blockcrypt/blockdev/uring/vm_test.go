@@ -48,6 +48,67 @@ func TestVMDrives(t *testing.T) {
 	}
 }
 
+// TestVMInterrupted closes queues while signals rain on the process, as the Go
+// runtime's may: the drive must be free at once.
+func TestVMInterrupted(t *testing.T) {
+	requireVM(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread, stop, stopped := unix.Gettid(), make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			case <-time.After(20 * time.Microsecond):
+				err = unix.Tgkill(os.Getpid(), thread, unix.SIGURG)
+			}
+		}
+		stopped <- err
+	}()
+	for range 10 {
+		began := time.Now()
+		d := mustOpen(t, "/dev/vda", Options{}) // waits a second for the last round's to be gone
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("opening took %v", took)
+		}
+		useOnce(t, d)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// useOnce opens a queue, fills it and closes it.
+func useOnce(t *testing.T, d blockdev.Device) {
+	t.Helper()
+	const depth = 8
+	arena, err := blockdev.NewArena(depth << 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := d.OpenQueue(blockdev.QueueOptions{Depth: depth, Buffers: arena})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reqs := make([]*blockdev.Request, depth)
+	for i := range reqs {
+		reqs[i] = &blockdev.Request{Op: blockdev.Write, Offset: int64(i) << 12, Buf: arena.Cut(1 << 12)}
+	}
+	if n, err := q.Submit(reqs); n != depth || err != nil {
+		t.Errorf("submitted %d: %v", n, err)
+	}
+	if err := errors.Join(q.Close(), arena.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestVMNVMe sends the drive its own commands, polls it, and does both.
 func TestVMNVMe(t *testing.T) {
 	requireVM(t)
