@@ -3,6 +3,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,8 @@ func Features() []Feature {
 		{"read and write", "5.6", CouldNotTell, "none: io_uring is not used"},
 		{"device commands", "5.19", CouldNotTell, "blocking discard; no NVMe passthrough"},
 	}
+	runtime.LockOSThread() // a ring answers to the thread that made it
+	defer runtime.UnlockOSThread()
 	r, err := newRing(1, 0)
 	if err != nil {
 		return f

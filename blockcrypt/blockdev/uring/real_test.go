@@ -86,6 +86,22 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// Asking for io_uring opens and closes a ring on a goroutine that may meanwhile
+// have moved to another thread.
+func TestCloseOnAnotherThread(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, err := newRing(1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error)
+	go func() { closed <- r.close() }()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 // A wait of which the Go runtime was not told must end when the runtime wants
 // the thread: to stop the world, or to let another goroutine run on the only
 // processor.

@@ -37,6 +37,7 @@ type ring struct {
 	pending uint32 // submissions not yet taken by the kernel
 
 	fd    int
+	holds bool // files or buffers are registered
 	rings []byte
 	sqMem []byte
 }
@@ -117,6 +118,7 @@ func (r *ring) register(op uintptr, arg unsafe.Pointer, n int) error {
 	if e != 0 {
 		return e
 	}
+	r.holds = r.holds || op == registerFiles || op == registerBuffers
 	return nil
 }
 
@@ -210,7 +212,7 @@ func (r *ring) call(submit, wait, flags uint32, short bool) error {
 // still be in use when it is opened again.
 func (r *ring) close() error {
 	var errs []error
-	if r.fd >= 0 {
+	if r.holds {
 		errs = append(errs, r.unregister())
 	}
 	for _, m := range [][]byte{r.rings, r.sqMem} {
@@ -221,7 +223,7 @@ func (r *ring) close() error {
 	if r.fd >= 0 {
 		errs = append(errs, unix.Close(r.fd))
 	}
-	r.fd, r.rings, r.sqMem = -1, nil, nil
+	r.fd, r.holds, r.rings, r.sqMem = -1, false, nil, nil
 	return errors.Join(errs...)
 }
 
