@@ -79,10 +79,20 @@ func TestKeyReachesNoDriveAndNoLog(t *testing.T) {
 	search(t, "the log", []byte(log.String()), first)
 }
 
-// localKey reads the key file as the daemon does.
+// localKey reads a copy of the key file: to open the state folder of a running
+// daemon would clear away what it is just writing.
 func (r *rig) localKey(t *testing.T) []byte {
 	t.Helper()
-	folder, err := durable.Open(r.state)
+	const name = "master.key"
+	file, err := os.ReadFile(filepath.Join(r.state, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o700), os.WriteFile(filepath.Join(dir, name), file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := durable.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
