@@ -79,8 +79,8 @@ func TestKeyReachesNoDriveAndNoLog(t *testing.T) {
 	search(t, "the log", []byte(log.String()), first)
 }
 
-// localKey reads a copy of the key file: to open the state folder of a running
-// daemon would clear away what it is just writing.
+// localKey reads a copy of the key file: the state folder of a running daemon
+// is the daemon's.
 func (r *rig) localKey(t *testing.T) []byte {
 	t.Helper()
 	const name = "master.key"

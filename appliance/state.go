@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"syscall"
 	"time"
 
 	"sealbay/keyring"
@@ -21,39 +19,24 @@ const (
 	storeFile  = "keystore.json"
 	drivesFile = "drives.json"
 	auditFile  = "audit.log"
-	lockFile   = "lock"
 )
 
 const maxStateFile = 8 << 20 // bytes; drives.json of thousands of drives fits
 
 // state is the node's folder on the boot drive.
-type state struct {
-	folder *durable.Folder
-	lock   *os.File
-}
+type state struct{ folder *durable.Folder }
 
-// openState opens the folder, or makes it, and takes it for this process
-// (flock(2)): two daemons on one state would undo each other's rotations.
+// openState opens the folder, or makes it, for this process alone: two daemons
+// on one state would undo each other's rotations.
 func openState(dir string) (*state, error) {
 	folder, err := durable.Make(dir)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	lock, err := os.OpenFile(folder.Path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err == nil {
-		if lockErr := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(lockErr, syscall.EWOULDBLOCK) {
-			err = fmt.Errorf("%s is in use by another sealbayd", dir)
-		} else if lockErr != nil {
-			err = fmt.Errorf("locking %s: %w", lock.Name(), lockErr)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("state folder: %w", err), folder.Close())
-	}
-	return &state{folder: folder, lock: lock}, nil
+	return &state{folder}, nil
 }
 
-func (s *state) close() error { return errors.Join(s.lock.Close(), s.folder.Close()) }
+func (s *state) close() error { return s.folder.Close() }
 
 // storeConfig is keystore.json: which store holds the master key.
 type storeConfig struct {

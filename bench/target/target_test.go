@@ -284,13 +284,15 @@ func TestState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer folder.Close()
 	store := local.New(folder)
 	if err := store.Create(); err != nil {
 		t.Fatal(err)
 	}
 	path := blocktest.File(t, "", size+8<<20) // a drive is larger than what a run uses
 	formatUnder(t, store, path)
+	if err := folder.Close(); err != nil {
+		t.Fatal(err)
+	}
 	header := func() [32]byte {
 		b, err := os.ReadFile(path)
 		if err != nil {

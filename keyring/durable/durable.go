@@ -30,7 +30,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
+
+// ErrInUse: another program, or this one, has the folder open.
+var ErrInUse = errors.New("it is in use by another program, such as a running sealbayd")
 
 // ErrTooLarge: a file is larger than its reader takes.
 var ErrTooLarge = errors.New("file too large")
@@ -48,8 +52,9 @@ type Folder struct {
 // Open opens the folder at path, which must be owned by the user who runs this
 // program, with mode 0700, reached without a symbolic link through folders
 // that others cannot write to. The error is a *LooseError where one of that
-// does not hold. Remains of a Replace that was cut are wiped, so a folder is
-// opened once, by one process, and the Folder shared.
+// does not hold, and wraps ErrInUse where the folder is open already: remains
+// of a Replace that was cut are wiped, and another program's Replace must not
+// be taken for one.
 func Open(path string) (*Folder, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -60,11 +65,33 @@ func Open(path string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := OpenFS(abs, uid, osFS{root})
+	dir, err := lock(root)
 	if err != nil {
-		return nil, errors.Join(err, root.Close())
+		return nil, errors.Join(fmt.Errorf("opening folder %s: %w", abs, err), root.Close())
+	}
+	fsys := osFS{root, dir}
+	f, err := OpenFS(abs, uid, fsys)
+	if err != nil {
+		return nil, errors.Join(err, fsys.Close())
 	}
 	return f, nil
+}
+
+// lock takes the folder for whoever opened it now, until the answer is closed,
+// also by the end of the process (flock(2)).
+func lock(root *os.Root) (*os.File, error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // Make is Open, and makes the folder (the last element of path only) if it is

@@ -118,6 +118,34 @@ func TestLooseFolder(t *testing.T) {
 	}
 }
 
+// A folder that another program is writing to is not tidied under its hands.
+func TestOneAtATime(t *testing.T) {
+	f, dir := make1(t)
+	writing := filepath.Join(dir, ".master.key.new")
+	if err := os.WriteFile(writing, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.Open(dir); !errors.Is(err, durable.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if b, err := os.ReadFile(writing); err != nil || string(b) != "half" {
+		t.Errorf("what is being written is now %q, %v", b, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := durable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(writing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the remains are still there: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // The command that mends is tried: it is for the shell.
 func TestMendingCommand(t *testing.T) {
 	f, dir := make1(t)

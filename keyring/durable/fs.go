@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -46,7 +47,10 @@ func statOf(fi fs.FileInfo) Stat {
 	return Stat{Mode: fi.Mode(), UID: st.Uid, Links: uint64(st.Nlink), Size: fi.Size(), Dev: uint64(st.Dev), Ino: st.Ino}
 }
 
-type osFS struct{ root *os.Root }
+type osFS struct {
+	root *os.Root
+	lock *os.File
+}
 
 func (o osFS) Names() ([]string, error) {
 	d, err := o.root.Open(".")
@@ -76,7 +80,7 @@ func (o osFS) OpenFile(name string, flag int) (File, error) {
 func (o osFS) Link(old, new string) error   { return o.root.Link(old, new) }
 func (o osFS) Rename(old, new string) error { return o.root.Rename(old, new) }
 func (o osFS) Remove(name string) error     { return o.root.Remove(name) }
-func (o osFS) Close() error                 { return o.root.Close() }
+func (o osFS) Close() error                 { return errors.Join(o.lock.Close(), o.root.Close()) }
 
 func (o osFS) Sync() error {
 	d, err := o.root.Open(".")

@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +42,7 @@ func work(dir string) int {
 // what the power-cut tests model is what the kernel sees.
 func TestSystemCalls(t *testing.T) {
 	f, dir := make1(t)
-	if err := f.Replace("a", []byte("old")); err != nil {
+	if err := errors.Join(f.Replace("a", []byte("old")), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	log := filepath.Join(t.TempDir(), "strace")
